@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+import platformdirs
+
 from spairc.types import BadInput
 
 _USER_CAN_FIX = {
@@ -78,6 +80,12 @@ def make_folder(path: Path) -> Path:
             return path
 
 
+def cache_folder() -> Path:
+    """Return the folder of what spairc can make or fetch again; SPAIRC_CACHE names another one."""
+    given = os.environ.get("SPAIRC_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("spairc")
+
+
 def inside(root: Path, name: str, *, where: Path | str) -> Path:
     """Return `root / name` for a file name that came from a dataset or a submission.
 
@@ -90,7 +98,7 @@ def inside(root: Path, name: str, *, where: Path | str) -> Path:
         BadInput: If the name is absolute, climbs out with `..`, or is not a plain name.
     """
     parts = PurePosixPath(name).parts
-    plain = name and "\\" not in name and "\0" not in name and not name.startswith("/")
+    plain = parts and "\\" not in name and "\0" not in name and not name.startswith("/")
     if not plain or ".." in parts or ":" in parts[0][:2]:
         raise BadInput(f"{where}: the file name {name!r} leaves its folder; correct it there")
     return root.joinpath(*parts)

@@ -6,6 +6,7 @@ applied, because SPair-71k's annotations are in the stored pixels' frame.
 
 import hashlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,12 @@ def pixel_hash(image: Image) -> str:
     digest = hashlib.sha256(f"{image.shape[0]} {image.shape[1]} ".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
+
+
+def joint_hash(hashes: Mapping[str, str]) -> str:
+    """Return one identity for many pictures: SHA-256 over image keys and pixel hashes."""
+    listed = "\n".join(f"{key} {hashes[key]}" for key in sorted(hashes))
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def _opened(path: Path) -> PIL.Image.Image:

@@ -13,10 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spairc.files import written_whole
-from spairc.types import BadInput, Box, Pair, Points, Size, Variation
+from spairc.types import EXCHANGED, BadInput, Box, Pair, Points, Size, Variation
 
-_EXCHANGED = np.array([0, 2, 1, 3, -1], dtype=np.int8)  # the last entry answers -1, unknown
-_TRUNCATION, _OCCLUSION = 2, 3
+_TRUNCATION, _OCCLUSION = (Variation._fields.index(each) for each in ("truncation", "occlusion"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +117,9 @@ class PairTable(Sequence[Pair]):
     def swapped(self) -> "PairTable":
         """Return every pair asked the other way round, in the same order."""
         variations = self.variations.copy()
+        exchanged = np.array(EXCHANGED, dtype=np.int8)
         for factor in (_TRUNCATION, _OCCLUSION):
-            variations[:, factor] = _EXCHANGED[variations[:, factor]]
+            variations[:, factor] = exchanged[variations[:, factor]]
         return replace(
             self,
             sources=self.targets,

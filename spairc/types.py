@@ -40,6 +40,10 @@ class Box(NamedTuple):
     bottom: float
 
 
+# Truncation or occlusion of a pair as it reads the other way round; the last answers -1, unknown.
+EXCHANGED = (0, 2, 1, 3, -1)
+
+
 class Variation(NamedTuple):
     """SPair-71k's four factors of difficulty; -1 where a dataset does not know one."""
 
@@ -50,9 +54,8 @@ class Variation(NamedTuple):
 
     def swapped(self) -> "Variation":
         """Return the factors of the same pair read from target to source."""
-        exchange = (0, 2, 1, 3, -1)  # the last entry answers -1, unknown
         return self._replace(
-            truncation=exchange[self.truncation], occlusion=exchange[self.occlusion]
+            truncation=EXCHANGED[self.truncation], occlusion=EXCHANGED[self.occlusion]
         )
 
 

@@ -1,0 +1,246 @@
+"""Ask a matcher: encode each picture once per condition, match all pairs, store the answers.
+
+The unit of work is (condition, category): about 27 pictures and 680 pairs of SPair-71k. A unit
+is written whole when it is done, so a run that was stopped goes on where it was. Batches are
+formed from the unit alone; answers do not depend on what else was run.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from spairc.datasets.check import check_pictures
+from spairc.datasets.dataset import Dataset
+from spairc.images import joint_hash
+from spairc.pairs import PairTable
+from spairc.pictures import InMemory, Pictures
+from spairc.protocols import Direction
+from spairc.runs import Run, Settings, create_run, read_points, write_points, write_scores
+from spairc.spec import CONDITIONS
+from spairc.types import CLEAN, BadInput, Condition, Features, Matcher, Points, Query
+
+Side = Literal["both", "source", "target"]
+
+_LIBRARIES = ("numpy", "opencv-python", "pillow", "scikit-image", "scipy", "torch", "torchvision")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One category under one condition."""
+
+    condition: Condition
+    number: int  # of the category, in the order of their names
+    category: str
+    pairs: PairTable
+
+
+Watch = Callable[[Unit], object]  # told of every unit that is complete
+
+
+def predict(  # noqa: PLR0913 -- each is a setting of its own; all but two have a default
+    matcher: Matcher,
+    dataset: Dataset,
+    conditions: Sequence[Condition] = CONDITIONS,
+    *,
+    out: Path | None = None,
+    side: Side = "both",
+    direction: Direction = "forward",
+    pictures: Pictures | None = None,
+    watch: Watch = lambda _: None,
+) -> Run:
+    """Return the run of a matcher on a dataset under these conditions.
+
+    What is complete in `out` already is kept; what is missing is done.
+
+    Args:
+        matcher: Asked from source to target.
+        dataset: The pairs and their pictures.
+        conditions: What to do to the pictures.
+        out: The run folder; `runs/NAME` if not given.
+        side: Which picture of a pair is corrupted; the paper's tables need "both".
+        direction: "reversed" asks from the listed target to the listed source.
+        pictures: Where corrupted pictures come from; they are made in memory if not given.
+        watch: Called after each unit.
+
+    Raises:
+        BadInput: If there is nothing to do, a picture is missing or damaged (before any work), the
+            folder holds another run, or the matcher gives a bad answer (the pair is named).
+    """
+    if not len(dataset) or not conditions:
+        raise BadInput("nothing to evaluate: no pairs or no conditions")
+    for name, value, choices in (("side", side, Side), ("direction", direction, Direction)):
+        if value not in get_args(choices):
+            raise BadInput(f"{name} is {value!r}; choose from {', '.join(get_args(choices))}")
+    asked = dataset.table if direction == "forward" else dataset.table.swapped()
+    source = pictures or InMemory(dataset)
+    settings = _settings(matcher, dataset, asked, side, direction, source)
+    run = create_run(out or default_folder(matcher), settings, asked)
+    for unit in units(asked, conditions):
+        if not run.predictions(unit.condition).is_file():
+            _complete(run, unit, matcher, source, side)
+            _join(run, unit.condition)
+        watch(unit)
+    write_scores(run)
+    return run
+
+
+def default_folder(matcher: Matcher) -> Path:
+    """Return the run folder that is used when none is given."""
+    return Path("runs") / "".join(c if c.isalnum() or c in "-_.+" else "-" for c in matcher.name)
+
+
+def units(pairs: PairTable, conditions: Sequence[Condition]) -> Iterator[Unit]:
+    """Yield the units of work, condition by condition."""
+    categories = np.unique(pairs.categories)
+    tables = [pairs.select(np.flatnonzero(pairs.categories == each)) for each in categories]
+    for condition in conditions:
+        for number, (category, table) in enumerate(zip(categories, tables, strict=True)):
+            yield Unit(condition, number, str(category), table)
+
+
+def first_pairs(pairs: PairTable, limit: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return positions of at most `limit` first pairs; both directions of a pair or neither.
+
+    Raises:
+        BadInput: If not even the first pair fits.
+    """
+    ends = zip(pairs.sources.tolist(), pairs.targets.tolist(), strict=True)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for position, pair in enumerate(ends):
+        groups.setdefault(tuple(sorted(pair)), []).append(position)
+    chosen: list[int] = []
+    for members in groups.values():
+        if len(chosen) + len(members) > limit:
+            break
+        chosen += members
+    if not chosen:
+        need = len(next(iter(groups.values())))
+        raise BadInput(f"--limit {limit} is too few: a pair is kept both ways; allow {need}")
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _settings(
+    matcher: Matcher,
+    dataset: Dataset,
+    asked: PairTable,
+    side: Side,
+    direction: Direction,
+    pictures: Pictures,
+) -> Settings:
+    """Return the run's record; decodes every picture once, so a bad one is named before work."""
+    return Settings(
+        package=version("spairc"),
+        model=matcher.name,
+        details=dict(getattr(matcher, "details", {})),
+        dataset=dataset.name,
+        split=dataset.split,
+        layout=dataset.layout,
+        pairs=len(asked),
+        points=len(asked.source_points),
+        pair_list=asked.hash,
+        pictures=joint_hash(check_pictures(dataset)),
+        corrupted=pictures.origin,
+        side=side,
+        direction=direction,
+        versions={"python": platform.python_version(), **dict(_versions())},
+    )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Yield the installed libraries that pixels and features depend on."""
+    for name in _LIBRARIES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+def _complete(run: Run, unit: Unit, matcher: Matcher, pictures: Pictures, side: Side) -> None:
+    """Answer one unit and write it, unless that was done already."""
+    path = run.unit(unit.condition, unit.number)
+    if path.is_file():
+        return
+    start = time.perf_counter()
+    found = answer(unit, matcher, pictures, side)
+    write_points(path, unit.pairs, found)
+    line = {
+        "condition": str(unit.condition),
+        "category": unit.category,
+        "pairs": len(unit.pairs),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    with (run.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def answer(unit: Unit, matcher: Matcher, pictures: Pictures, side: Side) -> Points:
+    """Return the (P, 2) answers to a unit's pairs, in their order.
+
+    Raises:
+        BadInput: If an answer has the wrong shape or is not finite; names pair and condition.
+    """
+    source = unit.condition if side in ("both", "source") else CLEAN
+    target = unit.condition if side in ("both", "target") else CLEAN
+    needed = {(key, source) for key in unit.pairs.sources.tolist()}
+    needed |= {(key, target) for key in unit.pairs.targets.tolist()}
+    order = sorted(needed, key=lambda each: (each[0], each[1].severity))
+    features = _encoded(matcher, pictures, order)
+    queries = [
+        Query(
+            source=features[pair.source, source],
+            target=features[pair.target, target],
+            points=pair.source_points,
+            source_size=pair.source_size,
+            target_size=pair.target_size,
+            category=pair.category,
+        )
+        for pair in unit.pairs
+    ]
+    answers = matcher.match(queries)
+    _check(answers, unit)
+    return np.concatenate(answers).astype(np.float64)
+
+
+def _encoded(
+    matcher: Matcher, pictures: Pictures, order: Sequence[tuple[str, Condition]]
+) -> dict[tuple[str, Condition], Features]:
+    """Return the features of each picture under its condition."""
+    features = matcher.encode([pictures.read(key, condition) for key, condition in order])
+    if len(features) != len(order):
+        raise BadInput(f"{matcher.name}: encode gave {len(features)} for {len(order)} pictures")
+    return dict(zip(order, features, strict=True))
+
+
+def _check(answers: Sequence[Points], unit: Unit) -> None:
+    """Raise BadInput for the first answer that is none."""
+    if len(answers) != len(unit.pairs):
+        raise BadInput(f"the matcher gave {len(answers)} answers for {len(unit.pairs)} pairs")
+    for pair, found in zip(unit.pairs, answers, strict=True):
+        where = f"pair {pair.id}, {unit.condition}"
+        if np.shape(found) != pair.source_points.shape:
+            shape, expected = np.shape(found), pair.source_points.shape
+            raise BadInput(f"{where}: the matcher's answer has shape {shape}, not {expected}")
+        if not np.isfinite(found).all():
+            raise BadInput(f"{where}: the matcher's answer is not finite")
+
+
+def _join(run: Run, condition: Condition) -> None:
+    """Join a condition's units into one file when the last of them is there."""
+    categories, inverse = np.unique(run.pairs.categories, return_inverse=True)
+    parts = [run.unit(condition, number) for number in range(len(categories))]
+    if not all(part.is_file() for part in parts):
+        return
+    found = np.empty_like(run.pairs.target_points)
+    for number, part in enumerate(parts):
+        found[run.pairs.rows(np.flatnonzero(inverse == number))] = read_points(part)
+    write_points(run.predictions(condition), run.pairs, found)
+    for part in parts:
+        part.unlink()
+    parts[0].parent.rmdir()

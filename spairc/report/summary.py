@@ -1,0 +1,238 @@
+"""From runs to tables: PCK by corruption and severity, mCE, and the paper's Table 4 layout."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spairc.metrics import (
+    PCK,
+    corruption_errors,
+    mce,
+    mean_corrupted,
+    relative_corrupted,
+    relative_corruption_errors,
+    relative_mce,
+)
+from spairc.protocols import Protocol
+from spairc.published import TABLE_4, TABLE_4_METRIC, is_official_test_list
+from spairc.report.tables import Cell, Table
+from spairc.runs import Run
+from spairc.spec import CONDITIONS, CORRUPTION_NAMES, SEVERITIES
+from spairc.types import CLEAN, BadInput, Condition
+
+PUBLISHED = "published"  # the name of the baseline that is the paper's Table 4
+PUBLISHED_BASELINE = "CATs"
+
+Scores = Mapping[Condition, float]  # percent
+
+# Short enough for fifteen columns of a page, in the order of the paper's Table 4.
+SHORT_NAMES: dict[str, str] = {
+    "gaussian_noise": "Gauss.",
+    "shot_noise": "Shot",
+    "impulse_noise": "Impulse",
+    "speckle_noise": "Speckle",
+    "defocus_blur": "Defocus",
+    "gaussian_blur": "G. blur",
+    "snow": "Snow",
+    "frost": "Frost",
+    "fog": "Fog",
+    "spatter": "Spatter",
+    "brightness": "Bright.",
+    "contrast": "Contrast",
+    "saturate": "Saturate",
+    "pixelate": "Pixelate",
+    "jpeg_compression": "JPEG",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One model's scores under one metric, and those that count as 100."""
+
+    model: str
+    metric: PCK
+    protocol: str
+    dataset: str  # "spair71k test: 12234 pairs, both pictures corrupted, spair-c/1"
+    scores: Scores
+    baseline_model: str | None
+    baseline: Scores | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all 76 conditions are there."""
+        return all(condition in self.scores for condition in CONDITIONS)
+
+
+def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | None) -> Summary:
+    """Return a run's scores, with those of the baseline where one is given.
+
+    Args:
+        run: What to summarise.
+        protocol: How to count.
+        alpha: The tolerance.
+        baseline: A run, "published" for the paper's Table 4, or None.
+
+    Raises:
+        BadInput: If the run was asked in another direction than the protocol asks, the baseline
+            was run on other pairs, pictures or sides, or is "published" where the comparison
+            would not be with like.
+    """
+    if run.settings.direction != protocol.direction:
+        raise BadInput(
+            f"protocol {protocol.name!r} needs answers asked {protocol.direction}; {run.folder} "
+            f"was asked {run.settings.direction}: run spairc eval --protocol {protocol.name}"
+        )
+    metric = protocol.metric(alpha)
+    model, scores = None, None
+    if isinstance(baseline, Run):
+        _check_comparable(run, baseline)
+        model, scores = baseline.settings.model, baseline.scores(metric)
+    elif baseline is not None:
+        _check_published(run, metric)
+        model, scores = f"{PUBLISHED_BASELINE}, published", TABLE_4[PUBLISHED_BASELINE].scores()
+    settings = run.settings
+    side = {"both": "both pictures", "source": "the source", "target": "the target"}[settings.side]
+    dataset = f"{settings.dataset} {settings.split}: {settings.pairs} pairs, {side} corrupted"
+    dataset += f", {settings.corrupted['spec']}"
+    return Summary(
+        settings.model, metric, protocol.name, dataset, run.scores(metric), model, scores
+    )
+
+
+def severity_table(summary: Summary) -> Table:
+    """Return PCK with a row per corruption and a column per severity, CE where it is known."""
+    with_errors = summary.complete and summary.baseline is not None
+    header = ("", *(f"sev {severity}" for severity in SEVERITIES), "average")
+    rows = [_severity_row(summary.scores, name) for name in CORRUPTION_NAMES]
+    if with_errors:
+        header = (*header, "CE", "rel. CE")
+        absolute, relative = _corruption_errors(summary)
+        rows = [
+            (*row, absolute[name], relative[name])
+            for row, name in zip(rows, CORRUPTION_NAMES, strict=True)
+        ]
+    rows = [row for row in rows if any(cell is not None for cell in row[1:])]
+    title = f"{summary.model}: {_counted(summary)}\n{summary.dataset}"
+    return Table(title, header, tuple(rows))
+
+
+def headline(summary: Summary) -> list[str]:
+    """Return the numbers that stand for the whole run, a line each."""
+    lines = []
+    if CLEAN in summary.scores:
+        lines.append(f"clean PCK {summary.scores[CLEAN]:.1f}")
+    if not summary.complete:
+        missing = len(CONDITIONS) - len(summary.scores)
+        return [*lines, f"{missing} of 76 conditions are missing: no mPC, no mCE"]
+    lines.append(f"mPC {mean_corrupted(summary.scores):.1f}")
+    if summary.scores[CLEAN] > 0:
+        lines.append(f"rPC {relative_corrupted(summary.scores):.1f} %")
+    if summary.baseline is None:
+        return [*lines, "mCE needs a baseline: --baseline RUN"]
+    against = f"against {summary.baseline_model}"
+    lines.append(f"mCE {mce(errors(summary.scores), errors(summary.baseline)):.1f} {against}")
+    return [*lines, _relative_line(summary, against)]
+
+
+def table_4(summaries: Sequence[Summary]) -> Table:
+    """Return the layout of the paper's Table 4: severities down, models within, corruptions across.
+
+    Raises:
+        BadInput: If the summaries are of different metrics.
+    """
+    first = summaries[0]
+    for other in summaries:
+        if other.metric != first.metric or other.dataset != first.dataset:
+            raise BadInput(
+                f"{first.model} and {other.model} were not run on the same pairs and pictures; "
+                f"compare them in two reports"
+            )
+    header = ("Severity", "Model", *(SHORT_NAMES[name] for name in CORRUPTION_NAMES), "Average")
+    rows = [
+        _row(str(severity), each, [_cell(each.scores, n, severity) for n in CORRUPTION_NAMES])
+        for severity in SEVERITIES
+        for each in summaries
+    ]
+    rows += [
+        _row("Average", each, [_severity_row(each.scores, n)[-1] for n in CORRUPTION_NAMES])
+        for each in summaries
+    ]
+    return Table(f"{_counted(first)}; {first.dataset}", header, tuple(rows))
+
+
+def errors(scores: Scores) -> dict[Condition, float]:
+    """Return 100 - score for each condition."""
+    return {condition: 100 - score for condition, score in scores.items()}
+
+
+def _counted(summary: Summary) -> str:
+    """Return the metric with the name of its protocol."""
+    return f"{summary.metric}, protocol {summary.protocol}"
+
+
+def _cell(scores: Scores, name: str, severity: int) -> float | None:
+    """Return one score, None if it was not run."""
+    return scores.get(Condition(name, severity))
+
+
+def _severity_row(scores: Scores, name: str) -> tuple[Cell, ...]:
+    """Return a corruption's scores by severity and their average, None unless all are there."""
+    return (name, *_with_average([_cell(scores, name, severity) for severity in SEVERITIES]))
+
+
+def _row(label: str, summary: Summary, cells: list[Cell]) -> tuple[Cell, ...]:
+    """Return one row of Table 4."""
+    return (label, summary.model, *_with_average(cells))
+
+
+def _with_average(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells and their average; None if one is missing."""
+    values = [cell for cell in cells if isinstance(cell, float)]
+    return [*cells, float(np.mean(values)) if len(values) == len(cells) else None]
+
+
+def _corruption_errors(summary: Summary) -> tuple[dict[str, float], dict[str, float]]:
+    """Return CE and relative CE by corruption."""
+    mine, theirs = errors(summary.scores), errors(summary.baseline or {})
+    return corruption_errors(mine, theirs), relative_corruption_errors(mine, theirs)
+
+
+def _relative_line(summary: Summary, against: str) -> str:
+    """Return relative mCE, and over how many corruptions it is defined."""
+    mine, theirs = errors(summary.scores), errors(summary.baseline or {})
+    values = np.array(list(relative_corruption_errors(mine, theirs).values()))
+    defined = int(np.isfinite(values).sum())
+    if not defined:
+        return "relative mCE is not defined: the baseline loses nothing"
+    note = "" if defined == len(values) else f" (over the {defined} corruptions that hurt it)"
+    return f"relative mCE {relative_mce(mine, theirs):.1f} {against}{note}"
+
+
+def _check_comparable(run: Run, baseline: Run) -> None:
+    """Raise BadInput unless both runs were asked the same of the same pictures."""
+    for name in ("pair_list", "pictures", "corrupted", "side", "direction"):
+        mine, theirs = getattr(run.settings, name), getattr(baseline.settings, name)
+        if mine != theirs:
+            raise BadInput(
+                f"{baseline.folder} is no baseline for {run.folder}: {name} is {theirs!r} there "
+                f"and {mine!r} here"
+            )
+
+
+def _check_published(run: Run, metric: PCK) -> None:
+    """Raise BadInput unless the run is what the paper's Table 4 measured."""
+    settings = run.settings
+    facts = {
+        f"dataset {settings.dataset} {settings.split}": (settings.dataset, settings.split)
+        == ("spair71k", "test"),
+        f"{settings.pairs} pairs": is_official_test_list(run.pairs),
+        f"{settings.side} corrupted": settings.side == "both",
+        f"{metric}": metric == TABLE_4_METRIC,
+    }
+    for fact, same in facts.items():
+        if not same:
+            raise BadInput(
+                f"the published baseline is {TABLE_4_METRIC} on SPair-71k's 12,234 test pairs, "
+                f"both pictures corrupted; this run has {fact}: give --baseline RUN"
+            )

@@ -1,0 +1,49 @@
+"""The published figures agree with each other, except where the errata say that they do not."""
+
+import numpy as np
+import pytest
+
+from spairc.metrics import corruption_errors, mce, relative_corruption_errors, relative_mce
+from spairc.published import OFFICIAL_TEST_PAIRS, TABLE_4, TABLE_4_ERRATA
+from spairc.spec import CORRUPTION_NAMES
+from spairc.types import Condition
+
+
+def errors(model: str) -> dict[Condition, float]:
+    """100 - PCK of a model of Table 4."""
+    return {condition: 100 - score for condition, score in TABLE_4[model].scores().items()}
+
+
+@pytest.mark.parametrize("model", TABLE_4)
+@pytest.mark.parametrize("name", CORRUPTION_NAMES)
+def test_printed_averages_follow_from_their_cells_or_stand_in_the_errata(
+    model: str, name: str
+) -> None:
+    published = TABLE_4[model]
+    average = float(np.mean(published.cells[name]))
+    if (model, name) in TABLE_4_ERRATA:
+        assert average == pytest.approx(TABLE_4_ERRATA[model, name])
+        assert abs(average - published.printed_averages[name]) > 0.1
+    else:
+        assert published.printed_averages[name] == pytest.approx(average, abs=0.0501)
+
+
+def test_matchme_has_the_mce_that_the_cells_of_table_4_give() -> None:
+    assert mce(errors("MatchMe-CATs"), errors("CATs")) == pytest.approx(93.37, abs=0.005)
+    assert relative_mce(errors("MatchMe-CATs"), errors("CATs")) == pytest.approx(94.52, abs=0.005)
+
+
+@pytest.mark.parametrize(("name", "value"), [("gaussian_noise", 95.38), ("saturate", 96.63)])
+def test_single_corruption_errors_equal_those_worked_out_by_hand(name: str, value: float) -> None:
+    found = corruption_errors(errors("MatchMe-CATs"), errors("CATs"))
+    assert found[name] == pytest.approx(value, abs=0.005)
+
+
+def test_matchme_loses_more_than_cats_only_where_it_does_in_the_paper() -> None:
+    relative = relative_corruption_errors(errors("MatchMe-CATs"), errors("CATs"))
+    worse = {name for name, value in relative.items() if value > 100}
+    assert worse == {"gaussian_noise", "saturate", "pixelate"}
+
+
+def test_the_official_test_list_has_12234_pairs() -> None:
+    assert sum(OFFICIAL_TEST_PAIRS.values()) == 12_234
