@@ -1,0 +1,36 @@
+# The two commands of the README: `make demo` and `make test`. Each sets up what it needs in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find spairc models matchme_train leaderboard -type f -not -name '*.pyc') README.md
+
+.PHONY: demo test lint develop clean
+
+demo: .venv/.wheel
+	$(BIN)/spairc demo
+
+# The built wheel is what gets tested, not the checkout.
+test: .venv/.wheel lint
+	$(BIN)/pytest
+
+lint: .venv/.requirements
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# For work on spairc itself: the checkout is installed, so a change counts at once.
+develop: .venv/.requirements
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	rm -f .venv/.wheel
+
+.venv/.requirements: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[test]'
+	touch $@
+
+.venv/.wheel: .venv/.requirements $(SOURCES)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall .
+	touch $@
+
+clean:
+	rm -rf .venv dist build
