@@ -136,7 +136,7 @@ def download(
         BadInput: If there is no such dataset, it is there already, the network or the disk fails,
             or the archive is not what it should be. What was fetched stays for the next run.
     """
-    what = lookup(ARCHIVES, name.replace("_", "-"), "download")
+    what = lookup(ARCHIVES, name.replace("_", "-"), "dataset")
     archive = what.archive if address is None else File(address, sha256)
     folder = to / what.folder
     if folder.exists():
@@ -360,6 +360,9 @@ def _unpack_tar(archive: Path, folder: Path, progress: Progress) -> None:
         for member in members:
             members.extract(member, folder, filter="data")
             progress(f"unpack {archive.name}", file.tell(), total)
+        rest = members.fileobj
+        while rest is not None and rest.read(_BLOCK):
+            pass  # tarfile stops at the last member; the checksum of the whole stands at the end
 
 
 def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> None:
