@@ -161,6 +161,7 @@ def _annotate(dataset: Dataset, cell: Path, *, copy: bool) -> None:
             original, place = (dataset.root / name).resolve(), cell / name
             if place.is_symlink() or place.exists():
                 continue
+            place.parent.mkdir(parents=True, exist_ok=True)
             if not copy:
                 place.symlink_to(original, target_is_directory=original.is_dir())
             elif original.is_dir():

@@ -4,10 +4,11 @@ Exit codes: 0 done; 1 `verify` found faults, or the user pressed Ctrl-C; 2 somet
 is wrong, told in one line.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -66,7 +67,7 @@ ON = click.option(
 )
 
 
-_MODEL_OPTIONS = ("model", "checkpoint", "layers", "readout", "input_side", "device", "precision")
+_MODEL_OPTIONS = ("model", "checkpoint", "layers", "readout", "side", "device", "precision")
 
 
 def dataset_options(command: Callable[..., object]) -> Callable[..., object]:
@@ -92,19 +93,16 @@ def main() -> None:
 @main.command()
 @click.option("--out", type=FOLDER, default="spairc-demo", show_default=True)
 def demo(out: Path) -> None:
-    """Build, evaluate and report, without any download.
+    """Build, evaluate and report; no download.
 
     The photographs came with the installation.
 
     Two matchers that need no weights run under all 76 conditions.
     """
-    from spairc.demo.run import MATCHERS, run_demo
+    from spairc.demo.run import run_demo
 
-    total = len(CONDITIONS) * len(MATCHERS)
-    with _progress(total, "condition") as advance:
-        written = run_demo(out, advance)
-    click.echo((written / "report.txt").read_text(encoding="utf-8"))
-    click.echo(f"tables and pictures: {written}")
+    text, written = run_demo(out, _progress)
+    click.echo(f"{text}\ntables and pictures: {written}")
 
 
 @main.command()
@@ -115,7 +113,9 @@ def demo(out: Path) -> None:
 def build(
     out: Path, patterns: tuple[tuple[Condition, ...], ...], *, copy: bool, **given: Any
 ) -> None:
-    """Write SPair-C: every picture of a dataset under every condition, with a manifest.
+    """Write SPair-C, with a manifest of every file.
+
+    A build that was stopped goes on where it was.
 
     Example: spairc build --root SPair-71k --out SPair-C --on "weather@3"
     """
@@ -152,11 +152,15 @@ def verify(context: click.Context, folder: Path) -> None:
 @click.option("--checkpoint", help="Weights: a file, or hf://org/repo/file@revision.")
 @click.option("--layers", help="Layers of a backbone, such as 13,16.")
 @click.option("--readout", help="Of a nearest-feature matcher: argmax or window.")
-@click.option("--input-side", type=click.IntRange(min=32), help="Pixels of the network's input.")
+@click.option(
+    "--input-side", "side", type=click.IntRange(min=32), help="Pixels of the network's input."
+)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--precision", help="float32 or bfloat16.  [default: float32]")
 @ON
-@click.option("--side", default="both", show_default=True, help="Corrupt both, source or target.")
+@click.option(
+    "--corrupt", "corrupted_side", default="both", show_default=True, help="Or source, or target."
+)
 @click.option("--corrupted", type=FOLDER, help="A built set to read instead of corrupting here.")
 @PROTOCOL
 @BASELINE
@@ -167,12 +171,12 @@ def evaluate(
     protocol: str,
     baseline: str | None,
     out: Path | None,
-    side: Any,
+    corrupted_side: Any,
     **given: Any,
 ) -> None:
-    """Run a matcher under all conditions and print its scores.
+    """Run a matcher and print its scores.
 
-    A run that was stopped goes on where it was.
+    Under all 76 conditions, unless --on names others. A run that was stopped goes on where it was.
 
     Example: spairc eval --model sift --root SPair-71k --on clean --on "noise@3"
     """
@@ -193,7 +197,7 @@ def evaluate(
             dataset,
             conditions,
             out=out,
-            side=side,
+            side=corrupted_side,
             direction=direction,
             pictures=pictures,
             watch=lambda unit: advance(len(unit.pairs)),
@@ -232,7 +236,7 @@ def report(
 @click.option("--severity", type=int, default=3, show_default=True, help="Of the first sheet.")
 @click.option("--corruption", multiple=True, help="Rows of the second sheet.  [default: all]")
 def show(picture: Path, out: Path, severity: int, corruption: tuple[str, ...]) -> None:
-    """Draw PICTURE under every corruption.
+    """Draw PICTURE under all corruptions.
 
     Two sheets: all 15 corruptions at one severity, as the paper's Figure A, and all severities of
     each, as its Figure B, in a file whose name ends in "-severities".
@@ -240,13 +244,23 @@ def show(picture: Path, out: Path, severity: int, corruption: tuple[str, ...]) -
     Example: spairc show dog.jpg --out sheet.png --corruption fog --corruption snow
     """
     from spairc.images import read_image
-    from spairc.report.sheets import save_sheet, sheet_of_severities, sheet_of_types
+    from spairc.report.sheets import (
+        check_sheet_path,
+        save_sheet,
+        sheet_of_severities,
+        sheet_of_types,
+    )
 
+    check_sheet_path(out)
     image = read_image(picture)
     second = out.with_name(f"{out.stem}-severities{out.suffix}")
     names = corruption or CORRUPTION_NAMES
-    save_sheet(out, sheet_of_types(image, picture.stem, severity))
-    save_sheet(second, sheet_of_severities(image, picture.stem, names))
+    sheets = {
+        out: sheet_of_types(image, picture.stem, severity),
+        second: sheet_of_severities(image, picture.stem, names),
+    }
+    for path, sheet in sheets.items():
+        save_sheet(path, sheet)
     click.echo(f"wrote {out}\nwrote {second}")
 
 
@@ -263,14 +277,18 @@ def download(name: str, to: Path, address: str | None) -> None:
     """
     from spairc.download import download as fetch
 
-    click.echo(f"unpacked: {fetch(name, to, address=address)}")
+    with _byte_bars() as progress:
+        done = fetch(name, to, address=address, progress=progress)
+    for path, digest in done.hashes.items():
+        click.echo(f"SHA-256 {digest}  {path.name}")
+    click.echo(f"unpacked: {done.folder}")
 
 
 @main.command(name="list")
 @click.argument("kind", type=click.Choice(["models", "corruptions", "datasets", "protocols"]))
 def list_names(kind: str) -> None:
     """Show what there is: models, corruptions, datasets or protocols."""
-    from spairc.catalogue import CATALOGUES  # imports every table
+    from spairc.catalogue import CATALOGUES
 
     click.echo(CATALOGUES[kind]())
 
@@ -328,5 +346,25 @@ def _progress(total: int, unit: str) -> Iterator[Callable[[int], object]]:
     """Show a bar with the time left on the terminal's error stream; yield its advance."""
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=unit, smoothing=0.05, dynamic_ncols=True) as bar:
+    pause = 0.2 if sys.stderr.isatty() else 30  # seconds; a log file wants few lines
+    with tqdm(total=total, unit=unit, smoothing=0.05, dynamic_ncols=True, mininterval=pause) as bar:
         yield bar.update
+
+
+@contextmanager
+def _byte_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what shows, for each step by name, how many bytes of how many are done."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm[NoReturn]] = {}
+
+    def show(step: str, done: int, total: int) -> None:
+        if step not in bars:
+            bars[step] = tqdm(desc=step, total=total or None, unit="B", unit_scale=True)
+        bars[step].update(done - bars[step].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -167,9 +167,13 @@ def _fault(folder: Path, entry: Entry) -> Fault | None:
 
 def _files_in(folder: Path, record: BuildRecord) -> Iterator[str]:
     """Yield every file below the folder but its own records and the dataset's annotations."""
-    hidden = {0: {RECORD, MANIFEST, PARTS}, 2: set(record.annotations)}  # by depth
+    own, annotations = {RECORD, MANIFEST, PARTS}, set(record.annotations)
+
+    def hidden(parts: Sequence[str]) -> bool:
+        below_cell = "/".join(parts[2:])  # corruption / severity / ...
+        return below_cell in annotations if below_cell else parts[0] in own
+
     for place, folders, names in os.walk(folder):  # links to folders are not followed
         parts = Path(place).relative_to(folder).parts
-        skip = hidden.get(len(parts), set())
-        folders[:] = [name for name in folders if name not in skip]
-        yield from ("/".join((*parts, name)) for name in names if name not in skip)
+        folders[:] = [name for name in folders if not hidden((*parts, name))]
+        yield from ("/".join((*parts, name)) for name in names if not hidden((*parts, name)))

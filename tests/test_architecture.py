@@ -131,6 +131,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "spairc.corruptions",
         "spairc.datasets",
         "spairc.protocols",
+        "spairc.report",
         "spairc_models",
     ),
     "spairc.cli": (

@@ -146,7 +146,7 @@ EVAL = ("eval", "--model", "sift", "--on", "clean")
         ((*EVAL, "--root", "{root}", "--layout", "huge"), "no spair71k layout is called 'huge'"),
         ((*EVAL, "--root", "{root}", "--dataset", "spair"), "no dataset is called 'spair'"),
         ((*EVAL, "--root", "{root}/none"), "{root}/none"),
-        ((*EVAL, "--root", "{root}", "--side", "left"), "side is 'left'; choose from both"),
+        ((*EVAL, "--root", "{root}", "--corrupt", "left"), "side is 'left'; choose from both"),
         ((*EVAL, "--root", "{root}", "--protocol", "papr"), "no protocol is called 'papr'; did"),
         ((*EVAL, "--root", "{root}", "--limit", "1"), "--limit 1 is too few"),
         ((*EVAL, "--root", "{root}", "--baseline", "none"), "none is no run folder"),

@@ -27,6 +27,14 @@ def as_text(table: Table) -> str:
     return "\n".join([table.title, "", lines[0], rule, *lines[1:]]) + "\n"
 
 
+def as_columns(table: Table) -> str:
+    """Return a table of words for a terminal, every column to the left."""
+    cells = [list(table.header), *([shown(cell) for cell in row] for row in table.rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(table.header))]
+    padded = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    return "\n".join([table.title, "", padded[0], "-" * max(map(len, padded)), *padded[1:]])
+
+
 def as_markdown(table: Table) -> str:
     """Return the table in GitHub's Markdown."""
     escaped = [[_plain(shown(cell)) for cell in row] for row in (table.header, *table.rows)]
