@@ -181,27 +181,28 @@ def evaluate(
     Example: spairc eval --model sift --root SPair-71k --on clean --on "noise@3"
     """
     from spairc.build import open_build
-    from spairc.evaluate import predict
+    from spairc.evaluate import execute, plan
     from spairc.protocols import PROTOCOLS
+    from spairc.report.summary import check_baseline
 
-    direction = lookup(PROTOCOLS, protocol, "protocol").direction
+    chosen = lookup(PROTOCOLS, protocol, "protocol")
     conditions = _conditions(patterns, CONDITIONS)
     against = _baseline(baseline)
     model = {name: given.pop(name) for name in _MODEL_OPTIONS}
     dataset = _dataset(**given)
     pictures = None if corrupted is None else open_build(corrupted, dataset, conditions)
     matcher = _matcher(**model)
+    planned = plan(
+        matcher,
+        dataset,
+        conditions,
+        side=corrupted_side,
+        direction=chosen.direction,
+        pictures=pictures,
+    )
+    check_baseline(planned.settings, planned.pairs, chosen.metric(), against)
     with _progress(len(dataset) * len(conditions), "pair") as advance:
-        run = predict(
-            matcher,
-            dataset,
-            conditions,
-            out=out,
-            side=corrupted_side,
-            direction=direction,
-            pictures=pictures,
-            watch=lambda unit: advance(len(unit.pairs)),
-        )
+        run = execute(planned, out, lambda unit: advance(len(unit.pairs)))
     _print_report([run], protocol, 0.1, against)
     click.echo(f"run folder: {run.folder}")
 
@@ -347,7 +348,8 @@ def _progress(total: int, unit: str) -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
 
     pause = 0.2 if sys.stderr.isatty() else 30  # seconds; a log file wants few lines
-    with tqdm(total=total, unit=unit, smoothing=0.05, dynamic_ncols=True, mininterval=pause) as bar:
+    # The bar waits a second, so that what is refused at once is one line and no more.
+    with tqdm(total=total, unit=unit, mininterval=pause, dynamic_ncols=True, delay=1) as bar:
         yield bar.update
 
 

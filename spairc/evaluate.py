@@ -44,6 +44,18 @@ class Unit:
 Watch = Callable[[Unit], object]  # told of every unit that is complete
 
 
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run that was checked and can begin; nothing is written yet."""
+
+    matcher: Matcher
+    settings: Settings
+    pairs: PairTable  # as they are asked
+    conditions: tuple[Condition, ...]
+    pictures: Pictures
+    side: Side
+
+
 def predict(  # noqa: PLR0913 -- each is a setting of its own; all but two have a default
     matcher: Matcher,
     dataset: Dataset,
@@ -70,8 +82,27 @@ def predict(  # noqa: PLR0913 -- each is a setting of its own; all but two have 
         watch: Called after each unit.
 
     Raises:
-        BadInput: If there is nothing to do, a picture is missing or damaged (before any work), the
-            folder holds another run, or the matcher gives a bad answer (the pair is named).
+        BadInput: As `plan` and `execute`.
+    """
+    planned = plan(matcher, dataset, conditions, side=side, direction=direction, pictures=pictures)
+    return execute(planned, out, watch)
+
+
+def plan(
+    matcher: Matcher,
+    dataset: Dataset,
+    conditions: Sequence[Condition] = CONDITIONS,
+    *,
+    side: Side = "both",
+    direction: Direction = "forward",
+    pictures: Pictures | None = None,
+) -> Plan:
+    """Return the run that `predict` would do, after every check that needs no model.
+
+    Args as `predict`.
+
+    Raises:
+        BadInput: If there is nothing to do, or a picture is missing or damaged.
     """
     if not len(dataset) or not conditions:
         raise BadInput("nothing to evaluate: no pairs or no conditions")
@@ -81,10 +112,25 @@ def predict(  # noqa: PLR0913 -- each is a setting of its own; all but two have 
     asked = dataset.table if direction == "forward" else dataset.table.swapped()
     source = pictures or InMemory(dataset)
     settings = _settings(matcher, dataset, asked, side, direction, source)
-    run = create_run(out or default_folder(matcher), settings, asked)
-    for unit in units(asked, conditions):
+    return Plan(matcher, settings, asked, tuple(conditions), source, side)
+
+
+def execute(planned: Plan, out: Path | None = None, watch: Watch = lambda _: None) -> Run:
+    """Do what is missing of a planned run; return it.
+
+    Args:
+        planned: The run.
+        out: Its folder; `runs/NAME` if not given.
+        watch: Called after each unit.
+
+    Raises:
+        BadInput: If the folder holds another run or cannot be written, or the matcher gives a bad
+            answer (the pair is named).
+    """
+    run = create_run(out or default_folder(planned.matcher), planned.settings, planned.pairs)
+    for unit in units(planned.pairs, planned.conditions):
         if not run.predictions(unit.condition).is_file():
-            _complete(run, unit, matcher, source, side)
+            _complete(run, unit, planned.matcher, planned.pictures, planned.side)
             _join(run, unit.condition)
         watch(unit)
     write_scores(run)

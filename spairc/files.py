@@ -17,6 +17,7 @@ _USER_CAN_FIX = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "no permission; choose another folder",
     errno.EPERM: "no permission; choose another folder",
+    errno.ENOENT: "no such place; choose another folder",
     errno.ENOTDIR: "a part of this path is a file; choose another folder",
     errno.EEXIST: "this is a file; choose another folder",
 }

@@ -95,6 +95,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "spairc.files",
         "spairc.geometry",
         "spairc.images",
+        "spairc.pairs",
         "spairc.corruptions",
         "spairc.metrics",
         "spairc.protocols",

@@ -168,8 +168,13 @@ def test_a_baseline_that_was_asked_something_else_is_refused(
     for changes, name in (({"side": "target"}, "side"), ({"dataset": dataset[:4]}, "pair_list")):
         arguments = {"matcher": Still(), "dataset": dataset, "conditions": [CLEAN]} | changes
         other = predict(out=tmp_path / name, **arguments)  # type: ignore[arg-type]  # looped over
-        with pytest.raises(BadInput, match=f"is no baseline for .*: {name} is"):
+        with pytest.raises(BadInput, match=f"is no baseline for this run: {name} is"):
             summarise(run, PROTOCOLS["paper"], 0.1, other)
+
+
+def test_a_baseline_that_is_not_complete_is_refused(run: Run) -> None:
+    with pytest.raises(BadInput, match="is no baseline yet: 74 of its 76 conditions are missing"):
+        summarise(run, PROTOCOLS["paper"], 0.1, run)
 
 
 def test_the_published_baseline_is_refused_for_anything_but_its_own_pairs(run: Run) -> None:

@@ -14,10 +14,11 @@ from spairc.metrics import (
     relative_corruption_errors,
     relative_mce,
 )
+from spairc.pairs import PairTable
 from spairc.protocols import Protocol
 from spairc.published import TABLE_4, TABLE_4_METRIC, is_official_test_list
 from spairc.report.tables import Cell, Table
-from spairc.runs import Run
+from spairc.runs import Run, Settings
 from spairc.spec import CONDITIONS, CORRUPTION_NAMES, SEVERITIES
 from spairc.types import CLEAN, BadInput, Condition
 
@@ -84,12 +85,11 @@ def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | 
             f"was asked {run.settings.direction}: run spairc eval --protocol {protocol.name}"
         )
     metric = protocol.metric(alpha)
+    check_baseline(run.settings, run.pairs, metric, baseline)
     model, scores = None, None
     if isinstance(baseline, Run):
-        _check_comparable(run, baseline)
         model, scores = baseline.settings.model, baseline.scores(metric)
     elif baseline is not None:
-        _check_published(run, metric)
         model, scores = f"{PUBLISHED_BASELINE}, published", TABLE_4[PUBLISHED_BASELINE].scores()
     settings = run.settings
     side = {"both": "both pictures", "source": "the source", "target": "the target"}[settings.side]
@@ -98,6 +98,26 @@ def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | 
     return Summary(
         settings.model, metric, protocol.name, dataset, run.scores(metric), model, scores
     )
+
+
+def check_baseline(
+    settings: Settings, pairs: PairTable, metric: PCK, baseline: Run | str | None
+) -> None:
+    """Check, before or after a run, that a baseline compares like with like.
+
+    Args:
+        settings: What is, or will be, run.
+        pairs: The pairs as they are asked.
+        metric: How both are counted.
+        baseline: A run, "published" for the paper's Table 4, or None.
+
+    Raises:
+        BadInput: If it does not.
+    """
+    if isinstance(baseline, Run):
+        _check_comparable(settings, baseline)
+    elif baseline is not None:
+        _check_published(settings, pairs, metric)
 
 
 def severity_table(summary: Summary) -> Table:
@@ -209,24 +229,29 @@ def _relative_line(summary: Summary, against: str) -> str:
     return f"relative mCE {relative_mce(mine, theirs):.1f} {against}{note}"
 
 
-def _check_comparable(run: Run, baseline: Run) -> None:
-    """Raise BadInput unless both runs were asked the same of the same pictures."""
+def _check_comparable(settings: Settings, baseline: Run) -> None:
+    """Raise BadInput unless the baseline was asked the same, completely, of the same pictures."""
     for name in ("pair_list", "pictures", "corrupted", "side", "direction"):
-        mine, theirs = getattr(run.settings, name), getattr(baseline.settings, name)
+        mine, theirs = getattr(settings, name), getattr(baseline.settings, name)
         if mine != theirs:
             raise BadInput(
-                f"{baseline.folder} is no baseline for {run.folder}: {name} is {theirs!r} there "
-                f"and {mine!r} here"
+                f"{baseline.folder} is no baseline for this run: {name} is {theirs!r} there and "
+                f"{mine!r} here"
             )
+    missing = len(CONDITIONS) - len(baseline.conditions)
+    if missing:
+        raise BadInput(
+            f"{baseline.folder} is no baseline yet: {missing} of its 76 conditions are missing; "
+            f"complete it with spairc eval"
+        )
 
 
-def _check_published(run: Run, metric: PCK) -> None:
+def _check_published(settings: Settings, pairs: PairTable, metric: PCK) -> None:
     """Raise BadInput unless the run is what the paper's Table 4 measured."""
-    settings = run.settings
     facts = {
         f"dataset {settings.dataset} {settings.split}": (settings.dataset, settings.split)
         == ("spair71k", "test"),
-        f"{settings.pairs} pairs": is_official_test_list(run.pairs),
+        f"{settings.pairs} pairs": is_official_test_list(pairs),
         f"{settings.side} corrupted": settings.side == "both",
         f"{metric}": metric == TABLE_4_METRIC,
     }
