@@ -1,0 +1,166 @@
+"""What every torch matcher needs: input, device, precision, batches and the way back to pixels.
+
+To make a matcher of a network, write two functions and hand them to `TorchMatcher`: one turns a
+batch of inputs into one features object per picture, one answers queries whose points are in the
+network's input. Everything else (resize, frames, device, inference mode, determinism) is here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+
+from spairc.lookup import lookup
+from spairc.types import BadInput, Features, Image, Points, Query
+from spairc_models.preprocessing import Preprocessing
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+Details: TypeAlias = Mapping[str, str | int | float]
+T = TypeVar("T")
+
+PRECISIONS: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,  # what the published numbers were computed in
+    "bfloat16": torch.bfloat16,  # autocast: convolutions and matrix products only
+}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a network is run; `execution` makes one from what a user typed."""
+
+    device: torch.device
+    precision: Precision = "float32"
+    batch_size: int = 1  # pictures in one forward pass
+
+
+def execution(
+    device: str | None = None, precision: str = "float32", batch_size: int | None = None
+) -> Execution:
+    """Return how to run a network.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
+        precision: "float32", or "bfloat16" for autocast.
+        batch_size: Pictures in one forward pass; None takes 1 on a CPU, where more gain nothing
+            and one makes a picture's features independent of its neighbours, else 8.
+
+    Raises:
+        BadInput: If there is no such device or precision, or the batch size is below 1.
+    """
+    lookup(PRECISIONS, precision, "precision")
+    chosen = choose_device(device)
+    size = batch_size if batch_size is not None else (1 if chosen.type == "cpu" else 8)
+    if size < 1:
+        raise BadInput(f"batch size {size}: a forward pass takes at least 1 picture")
+    return Execution(chosen, "bfloat16" if precision == "bfloat16" else "float32", size)
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return the device of this name; for None CUDA where there is one, else the CPU.
+
+    Raises:
+        BadInput: If the name is none, or the device is not in this machine.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+        raise BadInput(f"device {name!r}: choose from cpu, cuda, cuda:1 and so on")
+    if kind == "cpu":
+        return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(index or 0) >= count:
+        raise BadInput(f"device {name!r}: this machine has {count} CUDA devices; choose cpu")
+    return torch.device(name)
+
+
+@contextmanager
+def running(how: Execution) -> Iterator[None]:
+    """Hold inference mode, the precision and deterministic kernels while the block runs."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        # Benchmarking would choose another kernel, hence other last bits, from run to run;
+        # TF32 would cost 13 bits of the float32 that was asked for.
+        stack.enter_context(
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            )
+        )
+        if how.precision != "float32":
+            stack.enter_context(torch.autocast(how.device.type, dtype=PRECISIONS[how.precision]))
+        yield
+
+
+def frozen(network: torch.nn.Module, how: Execution) -> torch.nn.Module:
+    """Return the network on its device, in evaluation mode, without gradients."""
+    return network.to(how.device).eval().requires_grad_(requires_grad=False)
+
+
+@dataclass(frozen=True, eq=False)
+class TorchMatcher:
+    """A matcher made of two functions; both run under `running`.
+
+    `find` gets queries whose points are in the source's *frame* (pixels of the network's input)
+    and answers in the target's frame, float64 (N, 2) each, one per query. Rounding of given
+    points and the readout belong to it; so does staying inside the picture, should it need to
+    (the published programs do not clip). Sizes and category in the queries are the originals.
+    """
+
+    name: str
+    preprocessing: Preprocessing
+    how: Execution
+    features: Callable[[torch.Tensor], Sequence[Features]]  # (B, 3, side, side) -> B features
+    find: Callable[[Sequence[Query]], Sequence[Points]]
+    details: Details  # for the run's record; `details_of` makes the common part
+
+    def encode(self, images: Sequence[Image]) -> list[Features]:
+        """Return one features object per picture, in batches formed from their order alone."""
+        found: list[Features] = []
+        with running(self.how):
+            for batch in batches(images, self.how.batch_size):
+                inputs = np.stack([self.preprocessing.normalised(image) for image in batch])
+                found.extend(self.features(torch.from_numpy(inputs).to(self.how.device)))
+        return found
+
+    def match(self, queries: Sequence[Query]) -> list[Points]:
+        """Return, per query, where its points are in the target: (N, 2) original pixels."""
+        frame = self.preprocessing.frame
+        asked = [
+            replace(query, points=frame(query.source_size).from_original(query.points))
+            for query in queries
+        ]
+        with running(self.how):
+            found = self.find(asked)
+        return [
+            frame(query.target_size).to_original(np.asarray(points, dtype=np.float64))
+            for query, points in zip(queries, found, strict=True)
+        ]
+
+
+def details_of(how: Execution, preprocessing: Preprocessing, weights: str) -> dict[str, str | int]:
+    """Return what a run's record says of any torch matcher.
+
+    Args:
+        how: How the network is run.
+        preprocessing: Its input.
+        weights: SHA-256 of what was loaded (`Checkpoint.sha256`), or how they were made.
+    """
+    cuda = how.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(how.device) if cuda else "cpu",
+        "precision": how.precision,
+        "batch_size": how.batch_size,
+        "side": preprocessing.side,
+        "resize": preprocessing.mode,
+        "weights": weights,
+        "torch": torch.__version__,
+    }
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield runs of `size` items, in order; the last may be shorter."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
