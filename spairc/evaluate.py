@@ -8,7 +8,7 @@ formed from the unit alone; answers do not depend on what else was run.
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +28,7 @@ from spairc.types import CLEAN, BadInput, Condition, Features, Matcher, Points, 
 
 Side = Literal["both", "source", "target"]
 
+_FAR = 10  # times the target's longer side: no match is there, only a mistaken frame
 _LIBRARIES = ("numpy", "opencv-python", "pillow", "scikit-image", "scipy", "torch", "torchvision")
 
 
@@ -82,10 +83,12 @@ def predict(  # noqa: PLR0913 -- each is a setting of its own; all but two have 
         watch: Called after each unit.
 
     Raises:
-        BadInput: As `plan` and `execute`.
+        BadInput: As `plan`, `begin` and `execute`.
     """
     planned = plan(matcher, dataset, conditions, side=side, direction=direction, pictures=pictures)
-    return execute(planned, out, watch)
+    run = begin(planned, out)
+    execute(planned, run, watch)
+    return run
 
 
 def plan(
@@ -115,26 +118,36 @@ def plan(
     return Plan(matcher, settings, asked, tuple(conditions), source, side)
 
 
-def execute(planned: Plan, out: Path | None = None, watch: Watch = lambda _: None) -> Run:
-    """Do what is missing of a planned run; return it.
+def begin(planned: Plan, out: Path | None = None) -> Run:
+    """Return the folder of a planned run: a new one, or the same run's to go on with.
 
     Args:
         planned: The run.
         out: Its folder; `runs/NAME` if not given.
+
+    Raises:
+        BadInput: If the folder holds another run or cannot be written.
+    """
+    return create_run(out or default_folder(planned.matcher), planned.settings, planned.pairs)
+
+
+def execute(planned: Plan, run: Run, watch: Watch = lambda _: None) -> None:
+    """Do what is missing of a planned run.
+
+    Args:
+        planned: The run.
+        run: What `begin` returned for it.
         watch: Called after each unit.
 
     Raises:
-        BadInput: If the folder holds another run or cannot be written, or the matcher gives a bad
-            answer (the pair is named).
+        BadInput: If the matcher gives a bad answer (the pair is named), or the disk is full.
     """
-    run = create_run(out or default_folder(planned.matcher), planned.settings, planned.pairs)
     for unit in units(planned.pairs, planned.conditions):
         if not run.predictions(unit.condition).is_file():
             _complete(run, unit, planned.matcher, planned.pictures, planned.side)
             _join(run, unit.condition)
         watch(unit)
     write_scores(run)
-    return run
 
 
 def default_folder(matcher: Matcher) -> Path:
@@ -149,27 +162,6 @@ def units(pairs: PairTable, conditions: Sequence[Condition]) -> Iterator[Unit]:
     for condition in conditions:
         for number, (category, table) in enumerate(zip(categories, tables, strict=True)):
             yield Unit(condition, number, str(category), table)
-
-
-def first_pairs(pairs: PairTable, limit: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return positions of at most `limit` first pairs; both directions of a pair or neither.
-
-    Raises:
-        BadInput: If not even the first pair fits.
-    """
-    ends = zip(pairs.sources.tolist(), pairs.targets.tolist(), strict=True)
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for position, pair in enumerate(ends):
-        groups.setdefault(tuple(sorted(pair)), []).append(position)
-    chosen: list[int] = []
-    for members in groups.values():
-        if len(chosen) + len(members) > limit:
-            break
-        chosen += members
-    if not chosen:
-        need = len(next(iter(groups.values())))
-        raise BadInput(f"--limit {limit} is too few: a pair is kept both ways; allow {need}")
-    return np.array(sorted(chosen), dtype=np.int64)
 
 
 def _settings(
@@ -230,7 +222,8 @@ def answer(unit: Unit, matcher: Matcher, pictures: Pictures, side: Side) -> Poin
     """Return the (P, 2) answers to a unit's pairs, in their order.
 
     Raises:
-        BadInput: If an answer has the wrong shape or is not finite; names pair and condition.
+        BadInput: If an answer has the wrong shape, is not finite or lies far outside the target;
+            names pair and condition.
     """
     source = unit.condition if side in ("both", "source") else CLEAN
     target = unit.condition if side in ("both", "target") else CLEAN
@@ -238,7 +231,27 @@ def answer(unit: Unit, matcher: Matcher, pictures: Pictures, side: Side) -> Poin
     needed |= {(key, target) for key in unit.pairs.targets.tolist()}
     order = sorted(needed, key=lambda each: (each[0], each[1].severity))
     features = _encoded(matcher, pictures, order)
-    queries = [
+    queries = queries_of(unit.pairs, features, source, target)
+    answers = matcher.match(queries)
+    _check(answers, unit)
+    return np.concatenate(answers).astype(np.float64)
+
+
+def queries_of(
+    pairs: PairTable,
+    features: Mapping[tuple[str, Condition], Features],
+    source: Condition,
+    target: Condition,
+) -> list[Query]:
+    """Return what a matcher is asked, a query per pair.
+
+    Args:
+        pairs: The pairs.
+        features: By image key and condition.
+        source: What was done to the sources.
+        target: What was done to the targets.
+    """
+    return [
         Query(
             source=features[pair.source, source],
             target=features[pair.target, target],
@@ -247,11 +260,8 @@ def answer(unit: Unit, matcher: Matcher, pictures: Pictures, side: Side) -> Poin
             target_size=pair.target_size,
             category=pair.category,
         )
-        for pair in unit.pairs
+        for pair in pairs
     ]
-    answers = matcher.match(queries)
-    _check(answers, unit)
-    return np.concatenate(answers).astype(np.float64)
 
 
 def _encoded(
@@ -275,6 +285,12 @@ def _check(answers: Sequence[Points], unit: Unit) -> None:
             raise BadInput(f"{where}: the matcher's answer has shape {shape}, not {expected}")
         if not np.isfinite(found).all():
             raise BadInput(f"{where}: the matcher's answer is not finite")
+        if np.abs(found).max() > _FAR * max(pair.target_size):
+            width, height = pair.target_size
+            raise BadInput(
+                f"{where}: the matcher's answer is far outside the target of {width} x {height}; "
+                f"it must be in original pixels"
+            )
 
 
 def _join(run: Run, condition: Condition) -> None:

@@ -20,11 +20,13 @@ class Frame:
 
     def from_original(self, points: Points) -> Points:
         """Return (N, 2) points in this frame for points in original pixels."""
-        return points * np.array(self.scale) + np.array(self.offset)
+        scale, offset = (np.array(each, dtype=np.float64) for each in (self.scale, self.offset))
+        return np.asarray(points * scale + offset)
 
     def to_original(self, points: Points) -> Points:
         """Return (N, 2) points in original pixels for points in this frame."""
-        return (points - np.array(self.offset)) / np.array(self.scale)
+        scale, offset = (np.array(each, dtype=np.float64) for each in (self.scale, self.offset))
+        return np.asarray((points - offset) / scale)
 
 
 def squashed(size: Size, side: int) -> Frame:

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "spairc.files": ("spairc.types",),
     "spairc.images": ("spairc.types", "spairc.files"),
     "spairc.pairs": ("spairc.types", "spairc.files"),
+    "spairc.subset": ("spairc.types", "spairc.pairs"),
     "spairc.draws": ("spairc.types", "spairc.spec"),
     "spairc.corruptions": (
         "spairc.types",
@@ -88,6 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "spairc.protocols",
         "spairc.runs",
     ),
+    "spairc.cost": ("spairc.types", "spairc.subset", "spairc.runs", "spairc.evaluate"),
     "spairc.report": (
         "spairc.types",
         "spairc.lookup",
@@ -140,6 +142,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "spairc.lookup",
         "spairc.spec",
         "spairc.images",
+        "spairc.subset",
         "spairc.datasets",
         "spairc.download",
         "spairc.protocols",
@@ -147,6 +150,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "spairc.build",
         "spairc.runs",
         "spairc.evaluate",
+        "spairc.cost",
         "spairc.report",
         "spairc_models",
         "spairc.demo",

@@ -134,6 +134,17 @@ def test_a_matcher_of_ones_own_is_found_by_its_import_path(
     assert open_run(tmp_path / "run").settings.model == "still"
 
 
+def test_eval_says_what_it_will_cost_and_keeps_to_a_budget(tiny_root: Path, tmp_path: Path) -> None:
+    common = ("eval", "--model", "hog", "--root", tiny_root, "--on", "clean", "--out")
+    result = spairc(*common, tmp_path / "whole", "--budget", "9h")
+    assert result.exit_code == 0, result.output
+    assert "to do: 2 units, 5 pictures, 8 pairs: about 0 s" in result.stderr
+    assert "in 9 h 0 min: 8 of 8 pairs, the same as --share 1\n" in result.stderr
+    shared = spairc(*common, tmp_path / "half", "--share", "0.5")
+    assert shared.exit_code == 0, shared.output
+    assert len(open_run(tmp_path / "half").pairs) == 6
+
+
 EVAL = ("eval", "--model", "sift", "--on", "clean")
 
 
@@ -149,6 +160,8 @@ EVAL = ("eval", "--model", "sift", "--on", "clean")
         ((*EVAL, "--root", "{root}", "--corrupt", "left"), "side is 'left'; choose from both"),
         ((*EVAL, "--root", "{root}", "--protocol", "papr"), "no protocol is called 'papr'; did"),
         ((*EVAL, "--root", "{root}", "--limit", "1"), "--limit 1 is too few"),
+        ((*EVAL, "--root", "{root}", "--share", "1.5"), "share 1.5 of the pairs: give a number"),
+        ((*EVAL, "--root", "{root}", "--budget", "soon"), "duration 'soon': write 90s, 30m or 2h"),
         ((*EVAL, "--root", "{root}", "--baseline", "none"), "none is no run folder"),
         ((*EVAL, "--root", "{root}", "--corrupted", "none"), "none is no built set"),
         (("eval", "--root", "{root}", "--model", "sfit"), "no model is called 'sfit'; did you"),

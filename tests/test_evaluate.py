@@ -12,9 +12,8 @@ import pytest
 from spairc.build import build, open_build
 from spairc.datasets import load_dataset
 from spairc.datasets.dataset import Dataset
-from spairc.evaluate import Unit, default_folder, first_pairs, predict
+from spairc.evaluate import Unit, default_folder, predict
 from spairc.metrics import PCK
-from spairc.pairs import PairTable, table_of
 from spairc.runs import Run, open_run
 from spairc.spec import parse_conditions
 from spairc.types import CLEAN, BadInput, Condition, Image, Points, Query
@@ -202,6 +201,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(dataset: Dataset, tmp_
         (np.zeros(2), r"has shape \(2,\), not \(1, 2\)"),
         (np.array([[1.0, np.nan]]), "is not finite"),
         (np.array([[np.inf, 2.0]]), "is not finite"),
+        (np.array([[-700.0, 2.0]]), "is far outside the target of 47 x 52"),
     ],
 )
 def test_a_bad_answer_stops_the_run_and_names_pair_and_condition(
@@ -310,23 +310,3 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
 
 def test_the_default_folder_is_a_plain_name() -> None:
     assert default_folder(Spy("torchvision:a/b ../c")) == Path("runs/torchvision-a-b-..-c")
-
-
-def test_a_limit_keeps_both_directions_of_a_pair_or_neither(dataset: Dataset) -> None:
-    for limit in range(2, 9):
-        chosen = dataset.select(first_pairs(dataset.table, limit)).table
-        ends = set(zip(chosen.sources.tolist(), chosen.targets.tolist(), strict=True))
-        assert ends == {(target, source) for source, target in ends}
-        assert len(chosen) == limit - limit % 2
-
-
-def test_a_limit_that_cuts_a_pair_in_half_is_refused(dataset: Dataset) -> None:
-    with pytest.raises(BadInput, match="--limit 1 is too few: a pair is kept both ways; allow 2"):
-        first_pairs(dataset.table, 1)
-
-
-def test_a_list_that_is_not_closed_under_swapping_is_limited_pair_by_pair(
-    dataset: Dataset,
-) -> None:
-    one_way: PairTable = table_of([dataset[0], dataset[1]])
-    np.testing.assert_array_equal(first_pairs(one_way, 1), [0])

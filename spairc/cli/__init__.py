@@ -1,0 +1,31 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it.
+
+Exit codes: 0 done; 1 `verify` found faults, or the user pressed Ctrl-C; 2 something in the input
+is wrong, told in one line. To add a command: a function in one of these files, a line below.
+"""
+
+import click
+
+from spairc.cli import build, evaluate, start
+from spairc.cli.common import Group
+
+COMMANDS = (
+    start.demo,
+    start.show,
+    start.download,
+    start.list_names,
+    build.build,
+    build.verify,
+    evaluate.evaluate,
+    evaluate.report,
+)
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    commands=list(COMMANDS),
+)
+@click.version_option(package_name="spairc")
+def main() -> None:
+    """Measure how robust semantic correspondence is: SPair-C, any matcher, PCK, mCE."""

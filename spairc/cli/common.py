@@ -1,0 +1,143 @@
+"""What the commands share: options, what they mean, progress, and BadInput as one line."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from spairc.spec import CONDITIONS, parse_conditions
+from spairc.types import BadInput, Condition
+
+if TYPE_CHECKING:
+    from spairc.datasets.dataset import Dataset
+
+
+class OneLine(click.ClickException):
+    """A BadInput on its way to the terminal."""
+
+    exit_code = 2
+
+
+class Group(click.Group):
+    """A group that shows BadInput as one line. Any other exception is a bug: show it whole."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BadInput as error:
+            raise OneLine(" ".join(str(error).split())) from None
+
+
+class Conditions(click.ParamType[tuple[Condition, ...]]):
+    """Conditions as they are written: clean, fog@3, blur@*, *@5, all."""
+
+    name = "condition"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 -- click's signature
+        ctx: click.Context | None,  # noqa: ARG002 -- click's signature
+    ) -> tuple[Condition, ...]:
+        """Return the conditions that the text means."""
+        return parse_conditions(value)
+
+
+class Duration(click.ParamType[float]):
+    """A time as it is written: 90s, 30m, 2h; in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 -- click's signature
+        ctx: click.Context | None,  # noqa: ARG002 -- click's signature
+    ) -> float:
+        """Return the seconds."""
+        number, unit = str(value)[:-1], str(value)[-1:]
+        if unit not in _SECONDS or not number.isascii() or not number.isdigit() or not int(number):
+            raise BadInput(f"duration {value!r}: write 90s, 30m or 2h")
+        return float(int(number) * _SECONDS[unit])
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+FOLDER = click.Path(path_type=Path)
+ON = click.option(
+    "--on",
+    "patterns",
+    type=Conditions(),
+    multiple=True,
+    metavar="CONDITION",
+    help="Such as fog@3, blur@*, *@5 or clean; may be repeated.  [default: all]",
+)
+
+
+def dataset_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options that name a pair list."""
+    options = (
+        click.option("--root", type=FOLDER, required=True, help="Folder of the dataset."),
+        click.option("--dataset", "name", default="spair71k", show_default=True, help="Its kind."),
+        click.option("--split", default="test", show_default=True, help="trn, val or test."),
+        click.option("--layout", default="large", show_default=True, help="SPair-71k's pair list."),
+        click.option("--limit", type=click.IntRange(min=1), help="Use the first pairs only."),
+        click.option("--share", type=float, help="Use this part of every category, such as 0.25."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def dataset_of(
+    *, name: str, root: Path, split: str, layout: str, limit: int | None, share: float | None
+) -> "Dataset":
+    """Return the dataset that the options name."""
+    from spairc.datasets import load_dataset
+    from spairc.subset import first_pairs, share_of_pairs
+
+    dataset = load_dataset(name, root, split=split, layout=layout)
+    if share is not None:
+        dataset = dataset.select(share_of_pairs(dataset.table, share))
+    return dataset if limit is None else dataset.select(first_pairs(dataset.table, limit))
+
+
+def conditions_of(
+    patterns: Sequence[tuple[Condition, ...]], default: tuple[Condition, ...]
+) -> tuple[Condition, ...]:
+    """Return the conditions that were asked for, once each, in the order of the tables."""
+    asked = {condition for pattern in patterns for condition in pattern}
+    return tuple(each for each in CONDITIONS if each in asked) if patterns else default
+
+
+@contextmanager
+def progress(total: int, unit: str) -> Iterator[Callable[[int], object]]:
+    """Show a bar with the time left on the terminal's error stream; yield its advance."""
+    from tqdm import tqdm
+
+    pause = 0.2 if sys.stderr.isatty() else 30  # seconds; a log file wants few lines
+    # The bar waits a second, so that what is refused at once is one line and no more.
+    with tqdm(total=total, unit=unit, mininterval=pause, dynamic_ncols=True, delay=1) as bar:
+        yield bar.update
+
+
+@contextmanager
+def byte_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what shows, for each step by name, how many bytes of how many are done."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm[NoReturn]] = {}
+
+    def show(step: str, done: int, total: int) -> None:
+        if step not in bars:
+            bars[step] = tqdm(desc=step, total=total or None, unit="B", unit_scale=True)
+        bars[step].update(done - bars[step].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()

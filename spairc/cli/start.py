@@ -1,0 +1,86 @@
+"""Commands to begin with: demo, show, download, list."""
+
+from pathlib import Path
+
+import click
+
+from spairc.cli.common import FOLDER, byte_bars, progress
+from spairc.spec import CORRUPTION_NAMES
+
+
+@click.command()
+@click.option("--out", type=FOLDER, default="spairc-demo", show_default=True)
+def demo(out: Path) -> None:
+    """Build, evaluate and report; no download.
+
+    The photographs came with the installation.
+
+    Two matchers that need no weights run under all 76 conditions.
+    """
+    from spairc.demo.run import run_demo
+
+    text, written = run_demo(out, progress)
+    click.echo(f"{text}\ntables and pictures: {written}")
+
+
+@click.command()
+@click.argument("picture", type=FOLDER)
+@click.option("--out", type=FOLDER, default="sheet.png", show_default=True)
+@click.option("--severity", type=int, default=3, show_default=True, help="Of the first sheet.")
+@click.option("--corruption", multiple=True, help="Rows of the second sheet.  [default: all]")
+def show(picture: Path, out: Path, severity: int, corruption: tuple[str, ...]) -> None:
+    """Draw PICTURE under all corruptions.
+
+    Two sheets: all 15 corruptions at one severity, as the paper's Figure A, and all severities of
+    each, as its Figure B, in a file whose name ends in "-severities".
+
+    Example: spairc show dog.jpg --out sheet.png --corruption fog --corruption snow
+    """
+    from spairc.images import read_image
+    from spairc.report.sheets import (
+        check_sheet_path,
+        save_sheet,
+        sheet_of_severities,
+        sheet_of_types,
+    )
+
+    check_sheet_path(out)
+    image = read_image(picture)
+    second = out.with_name(f"{out.stem}-severities{out.suffix}")
+    names = corruption or CORRUPTION_NAMES
+    sheets = {
+        out: sheet_of_types(image, picture.stem, severity),
+        second: sheet_of_severities(image, picture.stem, names),
+    }
+    for path, sheet in sheets.items():
+        save_sheet(path, sheet)
+    click.echo(f"wrote {out}\nwrote {second}")
+
+
+@click.command()
+@click.argument("name", metavar="DATASET")
+@click.option("--to", type=FOLDER, default=".", show_default=True, help="Where to unpack it.")
+@click.option("--address", help="Another place to fetch the same archive from.")
+def download(name: str, to: Path, address: str | None) -> None:
+    """Fetch the official archive of DATASET.
+
+    What a broken connection left behind is gone on with.
+
+    Example: spairc download spair71k --to data
+    """
+    from spairc.download import download as fetch
+
+    with byte_bars() as progress:
+        done = fetch(name, to, address=address, progress=progress)
+    for path, digest in done.hashes.items():
+        click.echo(f"SHA-256 {digest}  {path.name}")
+    click.echo(f"unpacked: {done.folder}")
+
+
+@click.command(name="list")
+@click.argument("kind", type=click.Choice(["models", "corruptions", "datasets", "protocols"]))
+def list_names(kind: str) -> None:
+    """Show what there is: models, corruptions, datasets or protocols."""
+    from spairc.catalogue import CATALOGUES
+
+    click.echo(CATALOGUES[kind]())
