@@ -18,6 +18,7 @@ COMMANDS = (
     build.verify,
     evaluate.evaluate,
     evaluate.report,
+    evaluate.fit_protocol,
 )
 
 

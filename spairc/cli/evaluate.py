@@ -114,6 +114,23 @@ def report(
         click.echo(f"wrote {path}")
 
 
+@click.command()
+@click.argument("folders", metavar="RUN [RUN ...]", type=FOLDER, nargs=-1, required=True)
+def fit_protocol(folders: tuple[Path, ...]) -> None:
+    """Tell which RUN is nearest to Table 4.
+
+    The paper does not say all that was done to the pictures. Run the published CATs weights under
+    several choices, and this tells which of them gives the published CATs row, cell by cell.
+
+    Example: spairc fit-protocol runs/cats runs/cats-target runs/cats-jpeg
+    """
+    from spairc.report.fit import fit_runs
+    from spairc.report.tables import as_text
+    from spairc.runs import open_run
+
+    click.echo(as_text(fit_runs([open_run(folder) for folder in folders])))
+
+
 def _affordable(planned: "Plan", dataset: "Dataset", seconds: float) -> "NDArray[np.int64]":
     """Return positions of the share of the pairs that fits into a time; say which it is."""
     from spairc.cost import affordable_share, duration, predict_cost
