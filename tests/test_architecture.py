@@ -146,6 +146,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "spairc.datasets",
         "spairc.download",
         "spairc.protocols",
+        "spairc.published",
         "spairc.manifest",
         "spairc.build",
         "spairc.runs",

@@ -1,15 +1,18 @@
 """The command line: every command does its job, every wrong input is one line and exit code 2."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from spairc import published
 from spairc.cli import main
 from spairc.images import read_image
 from spairc.runs import open_run
 from spairc.spec import CORRUPTION_NAMES
+from spairc_models import MODELS
 
 
 def spairc(*arguments: object) -> Result:
@@ -48,6 +51,28 @@ def test_eval_prints_the_table_and_keeps_the_run(tiny_root: Path, tmp_path: Path
     assert "74 of 76 conditions are missing" in result.output
     assert f"run folder: {out}" in result.output
     assert list(map(str, open_run(out).conditions)) == ["clean", "fog@3"]
+
+
+def test_eval_compares_with_the_reported_number_on_the_official_pairs_only(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hog = replace(MODELS["hog"], reported={"spair71k": 12.3})
+    monkeypatch.setitem(MODELS, "hog", hog)
+    command = (
+        "eval",
+        "--model",
+        "hog",
+        "--root",
+        tiny_root,
+        "--on",
+        "clean",
+        "--out",
+        tmp_path / "r",
+    )
+    assert "reported" not in spairc(*command).output
+    monkeypatch.setattr(published, "is_official_test_list", lambda _: True)
+    assert "clean PCK: reported 12.3, measured " in spairc(*command).output
+    assert "reported" not in spairc(*command, "--protocol", "original").output
 
 
 def test_eval_from_a_built_folder_gives_the_same_predictions(

@@ -231,13 +231,14 @@ def _load(network: nn.Module, checkpoint: Checkpoint, name: str) -> None:
     try:
         load_strictly(network, checkpoint, name)
     except BadInput as error:
-        fitting = _fitting(_shapes(checkpoint.state))
+        fitting = fitting_network(checkpoint)
         advice = f"it is one of {fitting}" if fitting else "it is of no network known here"
         raise BadInput(f"{error}; {advice}") from None
 
 
-def _fitting(shapes: Shapes) -> str | None:
-    """Return the first network that has just these tensors."""
+def fitting_network(checkpoint: Checkpoint) -> str | None:
+    """Return the first network that has just these tensors; None if there is none."""
+    shapes = _shapes(checkpoint.state)
     for name, network in NETWORKS.items():
         made = network.make(**network.settings(shapes))
         if mismatch(_shapes(made.state_dict()), shapes) is None:

@@ -13,6 +13,7 @@ COMMANDS = (
     start.demo,
     start.show,
     start.download,
+    start.convert,
     start.list_names,
     build.build,
     build.verify,

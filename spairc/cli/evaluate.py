@@ -17,7 +17,7 @@ from spairc.cli.common import (
 )
 from spairc.lookup import lookup
 from spairc.spec import CONDITIONS
-from spairc.types import Condition, Matcher
+from spairc.types import CLEAN, Condition, Matcher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +86,9 @@ def evaluate(
     click.echo(f"to do: {predict_cost(planned, run)}", err=True)
     with progress(len(planned.pairs) * len(conditions), "pair") as advance:
         execute(planned, run, lambda unit: advance(len(unit.pairs)))
-    _print_report([run], protocol.name, 0.1, against)
+    (summary,) = _print_report([run], protocol.name, 0.1, against)
+    if line := _reported_line(run, summary):
+        click.echo(line)
     click.echo(f"run folder: {run.folder}")
 
 
@@ -145,6 +147,19 @@ def _affordable(planned: "Plan", dataset: "Dataset", seconds: float) -> "NDArray
         err=True,
     )
     return positions
+
+
+def _reported_line(run: "Run", summary: "Summary") -> str | None:
+    """Return what the model's paper reports beside what was measured, where both are comparable."""
+    from spairc.published import is_official_test_list
+    from spairc_models import MODELS
+
+    model = MODELS.get(run.settings.model)
+    reported = None if model is None else model.reported.get(run.settings.dataset)
+    comparable = summary.protocol == "paper" and is_official_test_list(run.pairs)
+    if reported is None or not comparable or CLEAN not in summary.scores:
+        return None
+    return f"clean PCK: reported {reported:.1f}, measured {summary.scores[CLEAN]:.1f}"
 
 
 def _matcher_of(model: str, **options: Any) -> Matcher:

@@ -1,4 +1,4 @@
-"""Commands to begin with: demo, show, download, list."""
+"""Commands to begin with: demo, show, download, convert, list."""
 
 from pathlib import Path
 
@@ -77,10 +77,26 @@ def download(name: str, to: Path, address: str | None) -> None:
     click.echo(f"unpacked: {done.folder}")
 
 
+@click.command()
+@click.argument("checkpoint")
+@click.option("--out", type=FOLDER, default="weights.safetensors", show_default=True)
+def convert(checkpoint: str, out: Path) -> None:
+    """Write CHECKPOINT as safetensors.
+
+    Only the weights are kept, with metadata that name the network and the original file.
+
+    Example: spairc convert cats/model_best.pth --out cats.safetensors
+    """
+    from spairc_models.convert import convert as convert_checkpoint
+
+    network = convert_checkpoint(checkpoint, out)
+    click.echo(f"wrote {out}: weights of {network}")
+
+
 @click.command(name="list")
 @click.argument("kind", type=click.Choice(["models", "corruptions", "datasets", "protocols"]))
 def list_names(kind: str) -> None:
-    """Show what there is: models, corruptions, datasets or protocols."""
+    """Show models, corruptions, datasets or protocols."""
     from spairc.catalogue import CATALOGUES
 
     click.echo(CATALOGUES[kind]())
