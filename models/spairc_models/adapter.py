@@ -6,6 +6,7 @@ network's input. Everything else (resize, frames, device, inference mode, determ
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, TypeVar
@@ -82,16 +83,32 @@ def running(how: Execution) -> Iterator[None]:
     """Hold inference mode, the precision and deterministic kernels while the block runs."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
-        # Benchmarking would choose another kernel, hence other last bits, from run to run;
-        # TF32 would cost 13 bits of the float32 that was asked for.
-        stack.enter_context(
-            torch.backends.cudnn.flags(
+        if how.device.type == "cuda":
+            # Benchmarking would choose another kernel, hence other last bits, from run to run;
+            # TF32 would cost 13 bits of the float32 that was asked for.
+            flags = torch.backends.cudnn.flags(
                 enabled=True, benchmark=False, deterministic=True, allow_tf32=False
             )
-        )
+            stack.enter_context(flags)
         if how.precision != "float32":
             stack.enter_context(torch.autocast(how.device.type, dtype=PRECISIONS[how.precision]))
         yield
+
+
+@contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Hold torch to one thread per operation while the block runs; yield how many there were.
+
+    Threads that share one picture wait for each other at every layer. They spin while they wait:
+    on two cores that others use too, MobileNetV2 took ten times as long as on one thread. And
+    sums split in two have other last bits than whole ones.
+    """
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(count)
 
 
 def frozen(network: torch.nn.Module, how: Execution) -> torch.nn.Module:
@@ -107,6 +124,9 @@ class TorchMatcher:
     and answers in the target's frame, float64 (N, 2) each, one per query. Rounding of given
     points and the readout belong to it; so does staying inside the picture, should it need to
     (the published programs do not clip). Sizes and category in the queries are the originals.
+
+    On a CPU `features` runs in several threads at once, a batch in each: it must not write to
+    what they share.
     """
 
     name: str
@@ -118,12 +138,17 @@ class TorchMatcher:
 
     def encode(self, images: Sequence[Image]) -> list[Features]:
         """Return one features object per picture, in batches formed from their order alone."""
-        found: list[Features] = []
+        groups = list(batches(images, self.how.batch_size))
+        if self.how.device.type != "cpu":
+            return [each for group in groups for each in self._encode(group)]
+        with one_thread_each() as count, ThreadPoolExecutor(count) as pool:
+            return [each for encoded in pool.map(self._encode, groups) for each in encoded]
+
+    def _encode(self, images: Sequence[Image]) -> Sequence[Features]:
+        """Return the features of one batch; inference mode holds for one thread only."""
+        inputs = np.stack([self.preprocessing.normalised(image) for image in images])
         with running(self.how):
-            for batch in batches(images, self.how.batch_size):
-                inputs = np.stack([self.preprocessing.normalised(image) for image in batch])
-                found.extend(self.features(torch.from_numpy(inputs).to(self.how.device)))
-        return found
+            return self.features(torch.from_numpy(inputs).to(self.how.device))
 
     def match(self, queries: Sequence[Query]) -> list[Points]:
         """Return, per query, where its points are in the target: (N, 2) original pixels."""

@@ -23,7 +23,7 @@ from spairc_models.readout import Corners, Readout, Weights, nearest_points
 
 Grid: TypeAlias = NDArray[np.float32]  # (rows, columns, channels)
 
-# All chosen on the training split of small pictures of cars, ducks, bottles and motorbikes.
+# Chosen by PCK on 174 pairs of PF-WILLOW pictures, so scores there flatter these three a little.
 _SIFT_STRIDE, _SIFT_SIZES = 4, (4.0, 8.0)  # pixels
 _HOG_CELL, _HOG_BLOCK = 4, 7  # pixels a cell, cells a block
 _DAISY_STEP, _DAISY_RADIUS = 3, 15  # pixels

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from spairc.lookup import lookup
 from spairc.types import Points, Query
-from spairc_models.adapter import Execution, TorchMatcher, details_of, execution
+from spairc_models.adapter import Execution, TorchMatcher, details_of, execution, one_thread_each
 from spairc_models.backbone import Backbone, Layers, Wanted
 from spairc_models.preprocessing import Mode
 from spairc_models.readout import Corners, Readout, Weights, nearest_points
@@ -77,7 +77,7 @@ def _matcher(backbone: Backbone, readout: Readout, how: Execution) -> TorchMatch
         preprocessing=backbone.preprocessing,
         how=how,
         features=lambda inputs: joined(backbone.maps(inputs)),
-        find=lambda queries: [_answer(query, backbone, readout) for query in queries],
+        find=lambda queries: _answers(queries, backbone, readout),
         details={
             **details_of(how, backbone.preprocessing, backbone.weights),
             "layers": ",".join(backbone.layers),
@@ -105,10 +105,13 @@ def joined(maps: Sequence[Tensor]) -> list[Tensor]:
     return list(grids.permute(0, 2, 3, 1).contiguous())
 
 
-def _answer(query: Query, backbone: Backbone, readout: Readout) -> Points:
-    """Return one query's answer in the target's frame; it depends on nothing else asked."""
-    rows, columns, _ = query.target.shape
-    return nearest_points(query, backbone.preprocessing, (rows, columns), readout, _compare)
+def _answers(queries: Sequence[Query], backbone: Backbone, readout: Readout) -> list[Points]:
+    """Return the answers in the targets' frames; each depends on its own query alone."""
+    with one_thread_each():  # an answer takes a quarter of a millisecond, too little to share
+        return [
+            nearest_points(query, backbone.preprocessing, query.target.shape[:2], readout, _compare)
+            for query in queries
+        ]
 
 
 def _compare(

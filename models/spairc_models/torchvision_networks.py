@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from http.client import HTTPException
 from itertools import pairwise
-from operator import add, iadd
 from pathlib import Path
 from typing import Any
 
@@ -224,14 +223,15 @@ def _renamed(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _make_out_of_place(graph: GraphModule) -> None:
-    """Keep what is read at a layer from being overwritten by the layer after it."""
+    """Keep what is read at a layer from being overwritten by the activation after it.
+
+    Additions in place are none any more: the trace turns them into plain ones.
+    """
     modules: list[Any] = list(graph.modules())
     for module in modules:
         if hasattr(module, "inplace"):
             module.inplace = False
     for node in graph.graph.nodes:
-        if node.target is iadd:
-            node.target = add
         if node.kwargs.get("inplace"):
             node.update_kwarg("inplace", arg=False)
     graph.recompile()
