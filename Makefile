@@ -1,16 +1,20 @@
 # The two commands of the README: `make demo` and `make test`. Each sets up what it needs in .venv.
+# `make test-long` adds the slow tests: whole networks, large pictures, many kills, a Ray cluster.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find spairc models matchme_train leaderboard -type f -not -name '*.pyc') README.md
 
-.PHONY: demo test lint develop clean
+.PHONY: demo test test-long lint develop clean
 
 demo: .venv/.wheel
 	$(BIN)/spairc demo
 
 # The built wheel is what gets tested, not the checkout.
 test: .venv/.wheel lint
+	$(BIN)/pytest -m "not slow"
+
+test-long: .venv/.wheel lint
 	$(BIN)/pytest
 
 lint: .venv/.requirements

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from spairc.corrupt_folder import corrupt_batch as corrupt_batch
     from spairc.corruptions import CORRUPTIONS as CORRUPTIONS
     from spairc.corruptions import corrupt as corrupt
     from spairc.datasets import DATASETS as DATASETS
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOME = {
     "CORRUPTIONS": "spairc.corruptions",
     "corrupt": "spairc.corruptions",
+    "corrupt_batch": "spairc.corrupt_folder",
     "DATASETS": "spairc.datasets",
     "load_dataset": "spairc.datasets",
     "LegacyDraws": "spairc.draws",

@@ -62,6 +62,7 @@ def _model_row(name: str, model: Model) -> tuple[str, str, str, str, str]:
     reported = model.reported.get("spair71k")
     weights = "none needed"
     if model.needs_weights:
-        weights = model.weights or f"not public; spairc train {model.recipe}"
+        training = f"; spairc train {model.recipe}" if model.recipe else ""
+        weights = model.weights or f"not public{training}"
     shown = "" if reported is None else f"{reported:.1f}"
     return (name, model.description, side, shown, weights)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spairc.evaluate import Plan, queries_of
+from spairc.evaluate import Plan
 from spairc.runs import Run
 from spairc.subset import SHARES
 from spairc.types import CLEAN, Condition, Features
+from spairc.units import queries_of
 
 _SOON = 90  # seconds, and minutes: below that many the smaller unit is what people say
 _PICTURES = 4  # the first is not counted: what is loaded or compiled once is paid by it

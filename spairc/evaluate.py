@@ -1,45 +1,44 @@
 """Ask a matcher: encode each picture once per condition, match all pairs, store the answers.
 
-The unit of work is (condition, category): about 27 pictures and 680 pairs of SPair-71k. A unit
-is written whole when it is done, so a run that was stopped goes on where it was. Batches are
-formed from the unit alone; answers do not depend on what else was run.
+A run is planned (every check that needs no model), begun (its folder), and executed, unit by unit
+(`spairc.units`). A unit is written whole when it is done, so a run that was stopped goes on where
+it was.
 """
 
 import json
 import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from spairc.datasets.check import check_pictures
 from spairc.datasets.dataset import Dataset
+from spairc.engine import Engine, Here, run_units, shard_of
+from spairc.files import written_whole
 from spairc.images import joint_hash
 from spairc.pairs import PairTable
 from spairc.pictures import InMemory, Pictures
 from spairc.protocols import Direction
-from spairc.runs import Run, Settings, create_run, read_points, write_points, write_scores
+from spairc.runs import (
+    Run,
+    Settings,
+    create_run,
+    read_points,
+    refuse_difference,
+    write_points,
+)
+from spairc.scoring import write_scores
 from spairc.spec import CONDITIONS
-from spairc.types import CLEAN, BadInput, Condition, Features, Matcher, Points, Query
+from spairc.types import BadInput, Condition, Matcher
+from spairc.units import Answered, Side, Unit, make_answerer, units
 
-Side = Literal["both", "source", "target"]
-
-_FAR = 10  # times the target's longer side: no match is there, only a mistaken frame
 _LIBRARIES = ("numpy", "opencv-python", "pillow", "scikit-image", "scipy", "torch", "torchvision")
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One category under one condition."""
-
-    condition: Condition
-    number: int  # of the category, in the order of their names
-    category: str
-    pairs: PairTable
 
 
 Watch = Callable[[Unit], object]  # told of every unit that is complete
@@ -131,37 +130,85 @@ def begin(planned: Plan, out: Path | None = None) -> Run:
     return create_run(out or default_folder(planned.matcher), planned.settings, planned.pairs)
 
 
-def execute(planned: Plan, run: Run, watch: Watch = lambda _: None) -> None:
-    """Do what is missing of a planned run.
+def execute(
+    planned: Plan,
+    run: Run,
+    watch: Watch = lambda _: None,
+    *,
+    engine: Engine | None = None,
+    load: Callable[[], Matcher] | None = None,
+    shard: str | None = None,
+) -> None:
+    """Do what is missing of a planned run; units are written whole, so nothing is done twice.
 
     Args:
         planned: The run.
         run: What `begin` returned for it.
         watch: Called after each unit.
+        engine: Where units run; in this process if not given.
+        load: Makes the matcher in a worker; needed where the engine is another process, and sent
+            there: a plain function, or a `functools.partial` of one.
+        shard: "i/n" does every n-th unit only; `join` completes the run when all shards are done.
 
     Raises:
-        BadInput: If the matcher gives a bad answer (the pair is named), or the disk is full.
+        BadInput: If the matcher gives a bad answer (the pair is named), the disk is full, or a
+            worker died.
     """
-    for unit in units(planned.pairs, planned.conditions):
-        if not run.predictions(unit.condition).is_file():
-            _complete(run, unit, planned.matcher, planned.pictures, planned.side)
+    todo = []
+    for unit in shard_of(list(units(planned.pairs, planned.conditions)), shard):
+        if _is_done(run, unit):
+            watch(unit)
+        else:
+            todo.append(unit)
+    loader = load or partial(_itself, planned.matcher)
+    make_worker = partial(make_answerer, loader, planned.pictures, planned.side)
+    for answered in run_units(todo, make_worker, engine or Here()):
+        unit = answered.unit
+        write_points(run.unit(unit.condition, unit.number), unit.pairs, answered.found)
+        _log(run, answered)
+        if shard is None:
             _join(run, unit.condition)
         watch(unit)
+    if shard is None:
+        join(run)
+
+
+def join(run: Run) -> None:
+    """Join what shards left: complete conditions into one file each, and score them.
+
+    Raises:
+        BadInput: If no condition is complete, or a file is damaged.
+    """
+    for condition in CONDITIONS:
+        _join(run, condition)
     write_scores(run)
+
+
+def merge(runs: Sequence[Run], out: Path) -> Run:
+    """Return one run that holds what several hold of it: shards, or conditions.
+
+    Args:
+        runs: Of the same matcher, pairs and pictures.
+        out: The folder of the whole; it may be the first run's.
+
+    Raises:
+        BadInput: If settings differ (the difference is named), two runs answer one unit
+            differently, or no condition is complete.
+    """
+    whole = create_run(out, runs[0].settings, runs[0].pairs)
+    for run in runs:
+        refuse_difference(whole, run.settings)
+    for run in runs:
+        for name in ("predictions", "units"):
+            for path in sorted((run.folder / name).rglob("[!.]*.parquet")):
+                _keep(path, whole.folder / path.relative_to(run.folder))
+    join(whole)
+    return whole
 
 
 def default_folder(matcher: Matcher) -> Path:
     """Return the run folder that is used when none is given."""
     return Path("runs") / "".join(c if c.isalnum() or c in "-_.+" else "-" for c in matcher.name)
-
-
-def units(pairs: PairTable, conditions: Sequence[Condition]) -> Iterator[Unit]:
-    """Yield the units of work, condition by condition."""
-    categories = np.unique(pairs.categories)
-    tables = [pairs.select(np.flatnonzero(pairs.categories == each)) for each in categories]
-    for condition in conditions:
-        for number, (category, table) in enumerate(zip(categories, tables, strict=True)):
-            yield Unit(condition, number, str(category), table)
 
 
 def _settings(
@@ -200,97 +247,37 @@ def _versions() -> Iterator[tuple[str, str]]:
             continue
 
 
-def _complete(run: Run, unit: Unit, matcher: Matcher, pictures: Pictures, side: Side) -> None:
-    """Answer one unit and write it, unless that was done already."""
-    path = run.unit(unit.condition, unit.number)
-    if path.is_file():
-        return
-    start = time.perf_counter()
-    found = answer(unit, matcher, pictures, side)
-    write_points(path, unit.pairs, found)
+def _keep(path: Path, place: Path) -> None:
+    """Copy a file of answers to its place, unless the same answers are there."""
+    if not place.is_file():
+        with written_whole(place) as temporary:
+            shutil.copyfile(path, temporary)
+    elif not np.array_equal(read_points(place), read_points(path)):
+        raise BadInput(f"{path} and {place} are answers to the same pairs, and differ")
+
+
+def _itself(matcher: Matcher) -> Matcher:
+    """Return the matcher: what "loads" it where it is there already."""
+    return matcher
+
+
+def _is_done(run: Run, unit: Unit) -> bool:
+    """Return whether a unit's answers are there, joined or not."""
+    joined, own = run.predictions(unit.condition), run.unit(unit.condition, unit.number)
+    return joined.is_file() or own.is_file()
+
+
+def _log(run: Run, answered: Answered) -> None:
+    """Append to log.jsonl how long a unit took."""
     line = {
-        "condition": str(unit.condition),
-        "category": unit.category,
-        "pairs": len(unit.pairs),
-        "seconds": round(time.perf_counter() - start, 3),
+        "condition": str(answered.unit.condition),
+        "category": answered.unit.category,
+        "pairs": len(answered.unit.pairs),
+        "seconds": round(answered.seconds, 3),
+        "waited": round(answered.waited, 3),
     }
     with (run.folder / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def answer(unit: Unit, matcher: Matcher, pictures: Pictures, side: Side) -> Points:
-    """Return the (P, 2) answers to a unit's pairs, in their order.
-
-    Raises:
-        BadInput: If an answer has the wrong shape, is not finite or lies far outside the target;
-            names pair and condition.
-    """
-    source = unit.condition if side in ("both", "source") else CLEAN
-    target = unit.condition if side in ("both", "target") else CLEAN
-    needed = {(key, source) for key in unit.pairs.sources.tolist()}
-    needed |= {(key, target) for key in unit.pairs.targets.tolist()}
-    order = sorted(needed, key=lambda each: (each[0], each[1].severity))
-    features = _encoded(matcher, pictures, order)
-    queries = queries_of(unit.pairs, features, source, target)
-    answers = matcher.match(queries)
-    _check(answers, unit)
-    return np.concatenate(answers).astype(np.float64)
-
-
-def queries_of(
-    pairs: PairTable,
-    features: Mapping[tuple[str, Condition], Features],
-    source: Condition,
-    target: Condition,
-) -> list[Query]:
-    """Return what a matcher is asked, a query per pair.
-
-    Args:
-        pairs: The pairs.
-        features: By image key and condition.
-        source: What was done to the sources.
-        target: What was done to the targets.
-    """
-    return [
-        Query(
-            source=features[pair.source, source],
-            target=features[pair.target, target],
-            points=pair.source_points,
-            source_size=pair.source_size,
-            target_size=pair.target_size,
-            category=pair.category,
-        )
-        for pair in pairs
-    ]
-
-
-def _encoded(
-    matcher: Matcher, pictures: Pictures, order: Sequence[tuple[str, Condition]]
-) -> dict[tuple[str, Condition], Features]:
-    """Return the features of each picture under its condition."""
-    features = matcher.encode([pictures.read(key, condition) for key, condition in order])
-    if len(features) != len(order):
-        raise BadInput(f"{matcher.name}: encode gave {len(features)} for {len(order)} pictures")
-    return dict(zip(order, features, strict=True))
-
-
-def _check(answers: Sequence[Points], unit: Unit) -> None:
-    """Raise BadInput for the first answer that is none."""
-    if len(answers) != len(unit.pairs):
-        raise BadInput(f"the matcher gave {len(answers)} answers for {len(unit.pairs)} pairs")
-    for pair, found in zip(unit.pairs, answers, strict=True):
-        where = f"pair {pair.id}, {unit.condition}"
-        if np.shape(found) != pair.source_points.shape:
-            shape, expected = np.shape(found), pair.source_points.shape
-            raise BadInput(f"{where}: the matcher's answer has shape {shape}, not {expected}")
-        if not np.isfinite(found).all():
-            raise BadInput(f"{where}: the matcher's answer is not finite")
-        if np.abs(found).max() > _FAR * max(pair.target_size):
-            width, height = pair.target_size
-            raise BadInput(
-                f"{where}: the matcher's answer is far outside the target of {width} x {height}; "
-                f"it must be in original pixels"
-            )
 
 
 def _join(run: Run, condition: Condition) -> None:

@@ -5,6 +5,7 @@ applied, because SPair-71k's annotations are in the stored pixels' frame.
 """
 
 import hashlib
+import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,14 +29,20 @@ def read_image(path: Path) -> Image:
     Raises:
         BadInput: If the file is missing, cut short, no picture, or claims an absurd size.
     """
-    with _opened(path) as picture:
-        try:
-            if picture.mode.startswith("I"):  # 16 bits a pixel; Pillow would clip it at 255
-                grey = np.asarray(picture, dtype=np.int64) >> 8
-                return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
-            return np.array(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise BadInput(f"picture {path} cannot be read ({error}); fetch it again") from error
+    return _decoded(path, path)
+
+
+def decode_image(data: bytes, path: Path) -> Image:
+    """Return the picture as `read_image` does, from the bytes of a file.
+
+    Args:
+        data: All bytes of the file.
+        path: Its name, for messages.
+
+    Raises:
+        BadInput: If the bytes are cut short, no picture, or claim an absurd size.
+    """
+    return _decoded(io.BytesIO(data), path)
 
 
 def image_size(path: Path) -> Size:
@@ -44,7 +51,7 @@ def image_size(path: Path) -> Size:
     Raises:
         BadInput: As `read_image`, as far as the header tells.
     """
-    with _opened(path) as picture:
+    with _opened(path, path) as picture:
         return Size(*picture.size)
 
 
@@ -71,13 +78,25 @@ def joint_hash(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _opened(path: Path) -> PIL.Image.Image:
+def _decoded(source: Path | io.BytesIO, path: Path) -> Image:
+    """Return the pixels of a file or of a file's bytes."""
+    with _opened(source, path) as picture:
+        try:
+            if picture.mode.startswith("I"):  # 16 bits a pixel; Pillow would clip it at 255
+                grey = np.asarray(picture, dtype=np.int64) >> 8
+                return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+            return np.array(picture.convert("RGB"))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise BadInput(f"picture {path} cannot be read ({error}); fetch it again") from error
+
+
+def _opened(source: Path | io.BytesIO, path: Path) -> PIL.Image.Image:
     """Return the picture, header read, pixels not yet decoded."""
     try:
         with warnings.catch_warnings():
             # Our own limit below is the one that counts.
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            picture = PIL.Image.open(path)
+            picture = PIL.Image.open(source)
     except FileNotFoundError:
         raise BadInput(f"picture {path} is missing; complete the dataset") from None
     except (OSError, PIL.Image.DecompressionBombError) as error:

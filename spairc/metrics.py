@@ -5,9 +5,10 @@ function of `Answers`, or a frozen dataclass whose `str` tells all its settings.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import cached_property
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from spairc.spec import CORRUPTED, CORRUPTION_NAMES, SEVERITIES
 from spairc.types import CLEAN, BadInput, Condition, Points
 
 Frame = Literal["original", "square"]
-Reference = Literal["box", "image"]
-Average = Literal["image", "point"]
+Reference = Literal["box", "image", "padded"]
+Average = Literal["image", "point", "image-category", "point-category", "point-category-pairs"]
 Comparator = Literal["<=", "<"]
+Distances = NDArray[np.floating[Any]]  # float32 in the square, float64 in the original frame
 
 SQUARE_SIDE = 256  # CATs'; CATs++'s 512 scales everything by two, which rounds to the same
+PADDING = -1.0  # what CATs' PF-WILLOW reader fills unused places of a pair's points with
 SMALLEST_DROP = 1.0  # percentage points, summed over severities; below it a ratio means nothing
 
 
@@ -54,9 +57,16 @@ class PCK:
             squashed to a "square", as the CATs family does (CATs' `utils_training/evaluation.py`;
             DIFT, SD+DINO and GeoAware-SC measure in the original).
         alpha: Tolerance, as a fraction of the reference length.
-        reference: The length: the longer side of the target's "box", or of the target "image".
-        average: Over each "image" pair first and then over pairs, or over all "point"s at once;
-            DIFT's paper tells 52.9 and 59.5 for the same answers.
+        reference: The length: the longer side of the target's "box", or of the target "image". And
+            "padded", for comparison with published PF-WILLOW numbers only: the extent of the true
+            points as the programs of DHPF, CHM, CATs, CATs++, SCorrSAN and TransforMatcher take it,
+            counting the padding of -1 (-2 in some) in the minimum. That is about the largest
+            coordinate, so the tolerance is too wide.
+        average: What is averaged first, from left to right. "image": over the points of each image
+            pair, then over pairs. "point": over all points at once; DIFT's paper tells 52.9 and
+            59.5 for the same answers. "image-category" and "point-category": so in each category,
+            then over categories, each counting once. "point-category-pairs": categories count by
+            their pairs (SD+DINO's weighted PCK).
         comparator: Whether a point exactly at the tolerance counts; SD+DINO and GeoAware-SC say
             "<", everybody else "<=".
 
@@ -95,7 +105,9 @@ class PCK:
             raise BadInput(f"{self}: no predictions")
         if self.average == "point":
             return 100 * float(self.hits(answers).mean())
-        return float(self.per_pair(answers).mean())
+        if self.average == "image":
+            return float(self.per_pair(answers).mean())
+        return self._over_categories(answers)
 
     def per_pair(self, answers: Answers) -> NDArray[np.float64]:
         """Return (N,) the percentage of each pair's points that was found."""
@@ -105,9 +117,23 @@ class PCK:
 
     def hits(self, answers: Answers) -> NDArray[np.bool_]:
         """Return (P,) whether each point was found."""
-        measure = _in_square if self.frame == "square" else _in_original
-        distance, limit = measure(answers, self.reference, self.alpha)
-        return np.asarray(distance <= limit if self.comparator == "<=" else distance < limit)
+        ruler = Ruler(answers.pairs, self.frame)
+        distances, lengths = ruler.distances(answers.found), ruler.lengths(self.reference)
+        ranks = ruler.ranks(distances, lengths, self.comparator, (self.alpha,))
+        return np.asarray(ranks == 0)
+
+    def _over_categories(self, answers: Answers) -> float:
+        """Return the mean over categories of the score in each."""
+        pairs = answers.pairs
+        _, category, sizes = np.unique(pairs.categories, return_inverse=True, return_counts=True)
+        if self.average == "image-category":
+            found, asked = np.bincount(category, self.per_pair(answers)), sizes
+        else:
+            of_point = category[pairs.pair_of_point]
+            found = 100 * np.bincount(of_point, self.hits(answers))
+            asked = np.bincount(of_point)
+        weights = sizes if self.average == "point-category-pairs" else None
+        return float(np.average(found / asked, weights=weights))
 
 
 def parse_pck(name: str) -> PCK:
@@ -116,7 +142,7 @@ def parse_pck(name: str) -> PCK:
     Raises:
         BadInput: If no setting of PCK prints so.
     """
-    form = r"PCK@([0-9.e-]+) \((\w+), per (\w+), (\w+)(?:, (<))?\)"
+    form = r"PCK@([0-9.e-]+) \((\w+), per ([\w-]+), (\w+)(?:, (<))?\)"
     found = re.fullmatch(form, name)
     if found is None:
         raise BadInput(f"no metric is called {name!r}; write PCK@0.1 (box, per image, square)")
@@ -125,51 +151,107 @@ def parse_pck(name: str) -> PCK:
     return PCK(frame, float(alpha), **settings)  # type: ignore[arg-type]  # PCK checks them
 
 
-def _in_original(
-    answers: Answers, reference: Reference, alpha: float
-) -> tuple[NDArray[np.float64], float]:
-    """Return (P,) distances in units of the reference length, and the limit.
+@dataclass(frozen=True, eq=False)
+class Ruler:
+    """Measures answers to one list of pairs in one frame.
 
-    In float64, divided before they are compared, as DIFT's program does: exact ties count.
+    What depends on the pairs alone is computed once, so one ruler serves all conditions of a run.
+    The numbers are those of the published programs, exact ties included. Original frame: float64,
+    the distance divided by the length and then compared, as DIFT's program does. Square: float32
+    throughout, the distance compared with alpha times the length, as CATs' program does.
     """
-    pairs = answers.pairs
-    difference = answers.found - pairs.target_points
-    distance = np.sqrt((difference**2).sum(axis=1))
-    return distance / _extents(pairs, reference).max(axis=1)[pairs.pair_of_point], alpha
+
+    pairs: PairTable
+    frame: Frame
+
+    def placed(self, points: Points, rows: NDArray[np.int64] | None = None) -> Distances:
+        """Return original target pixels in the frame.
+
+        Args:
+            points: (P, 2), or one place for each of `rows`.
+            rows: The rows of the pair list's points that the places belong to; all by default.
+        """
+        if self.frame == "original":
+            return points
+        scale = self._scale_of_point if rows is None else self._scale_of_point[rows]
+        return points.astype(np.float32) * scale
+
+    @cached_property
+    def truth(self) -> Distances:
+        """(P, 2) the true places in the frame."""
+        return self.placed(self.pairs.target_points)
+
+    def distances(self, found: Points) -> Distances:
+        """Return (P,) how far each answer is from the truth, in the frame."""
+        return distance(self.placed(found), self.truth)
+
+    def lengths(self, reference: Reference) -> Distances:
+        """Return (P,) the reference length for each point, in the frame."""
+        measures = {"box": _box_extents, "image": _image_extents, "padded": _padded_extents}
+        return np.asarray(measures[reference](self).max(axis=1)[self.pairs.pair_of_point])
+
+    def ranks(
+        self,
+        distances: Distances,
+        lengths: Distances,
+        comparator: Comparator,
+        alphas: Sequence[float],
+    ) -> NDArray[np.uint8]:
+        """Return how many of the alphas are too small for each distance: 0 is a hit under all.
+
+        Args:
+            distances: Of any points, in the frame.
+            lengths: The reference length for each.
+            comparator: Whether a distance exactly at the tolerance is a hit.
+            alphas: Rising.
+        """
+        within = np.less_equal if comparator == "<=" else np.less
+        square = self.frame == "square"
+        compared = distances if square else distances / lengths
+        ranks = np.zeros(len(distances), dtype=np.uint8)
+        for alpha in alphas:
+            ranks += ~within(compared, lengths * np.float32(alpha) if square else alpha)
+        return ranks
+
+    @cached_property
+    def scale(self) -> NDArray[np.float32]:
+        """(N, 2) from original to squashed pixels; of use in the square only."""
+        return (SQUARE_SIDE / self.pairs.target_sizes).astype(np.float32)
+
+    @cached_property
+    def _scale_of_point(self) -> NDArray[np.float32]:
+        """(P, 2) the same by point."""
+        return self.scale[self.pairs.pair_of_point]
 
 
-def _in_square(
-    answers: Answers, reference: Reference, alpha: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return (P,) distances in the squashed frame, and the limits.
-
-    In float32 throughout, as CATs' program counts: exact ties then fall as they do there.
-    """
-    pairs = answers.pairs
-    scale = (SQUARE_SIDE / pairs.target_sizes).astype(np.float32)
-    per_point = scale[pairs.pair_of_point]
-    truth = pairs.target_points.astype(np.float32) * per_point
-    difference = answers.found.astype(np.float32) * per_point - truth
-    distance = np.sqrt((difference**2).sum(axis=1))
-    longer = _scaled_extents(pairs, reference, scale).max(axis=1)
-    return distance, (longer * np.float32(alpha))[pairs.pair_of_point]
+def _image_extents(ruler: Ruler) -> Distances:
+    """Return (N, 2) width and height of the target picture."""
+    sizes = ruler.pairs.target_sizes
+    if ruler.frame == "square":
+        return np.full(sizes.shape, SQUARE_SIDE, dtype=np.float32)
+    return sizes.astype(np.float64)
 
 
-def _extents(pairs: PairTable, reference: Reference) -> NDArray[np.float64]:
-    """Return (N, 2) width and height of the target's box or picture, original pixels."""
-    if reference == "image":
-        return pairs.target_sizes.astype(np.float64)
-    return pairs.target_boxes[:, 2:] - pairs.target_boxes[:, :2]
-
-
-def _scaled_extents(
-    pairs: PairTable, reference: Reference, scale: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return (N, 2) the same in the squashed frame; corners are scaled, then subtracted."""
-    if reference == "image":
-        return np.full((len(pairs), 2), SQUARE_SIDE, dtype=np.float32)
-    corners = pairs.target_boxes.astype(np.float32) * np.tile(scale, 2)
+def _box_extents(ruler: Ruler) -> Distances:
+    """Return (N, 2) width and height of the target box; corners are scaled, then subtracted."""
+    corners: Distances = ruler.pairs.target_boxes
+    if ruler.frame == "square":
+        corners = corners.astype(np.float32) * np.tile(ruler.scale, 2)
     return np.asarray(corners[:, 2:] - corners[:, :2])
+
+
+def _padded_extents(ruler: Ruler) -> Distances:
+    """Return (N, 2) extent of the true points and of the padding."""
+    first = ruler.pairs.first_point[:-1]
+    lowest = np.minimum.reduceat(ruler.truth, first, axis=0)
+    highest = np.maximum.reduceat(ruler.truth, first, axis=0)
+    return np.asarray(highest - np.minimum(lowest, lowest.dtype.type(PADDING)))
+
+
+def distance(first: Distances, second: Distances) -> Distances:
+    """Return (P,) the distances between two lists of (P, 2) places, in their own precision."""
+    difference = first - second
+    return np.sqrt(difference[:, 0] ** 2 + difference[:, 1] ** 2)
 
 
 def corruption_errors(

@@ -3,15 +3,16 @@
 Both give the same pixels, so an evaluation may use either.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from spairc.corruptions import corrupt
 from spairc.datasets.dataset import Dataset
-from spairc.images import read_image
+from spairc.images import pixel_hash, read_image
 from spairc.spec import VERSION
-from spairc.types import Condition, Image
+from spairc.types import BadInput, Condition, Image
 
 
 class Pictures(Protocol):
@@ -51,7 +52,7 @@ class InFolder:
     """Pictures of a built set; clean ones come from the dataset itself."""
 
     dataset: Dataset
-    folder: Path
+    files: Mapping[tuple[str, Condition], tuple[Path, str]]  # file, and hash of its pixels
     spec: str  # the version that the folder was built with
     format: str  # "lossless": then a run from the folder is the same run as one from memory
 
@@ -61,8 +62,16 @@ class InFolder:
         return {"spec": self.spec, "format": self.format}
 
     def read(self, key: str, condition: Condition) -> Image:
-        """Return the picture with this image key under a condition."""
+        """Return the picture with this image key under a condition.
+
+        Raises:
+            BadInput: If it is not as it was built. What lossy files decode to depends on the
+                decoder, so theirs is not compared.
+        """
         if condition.corruption is None:
             return read_image(self.dataset.path(key))
-        cell = self.folder / condition.corruption / str(condition.severity)
-        return read_image(cell / self.dataset.pictures[key])
+        path, pixels = self.files[key, condition]
+        image = read_image(path)
+        if self.format == "lossless" and pixel_hash(image) != pixels:
+            raise BadInput(f"{path} is not as it was built; run spairc build with --repair")
+        return image

@@ -4,7 +4,8 @@
     pairs.parquet                the pairs as they were asked
     units/fog@3/004.parquet      answers of one category, until its condition is complete
     predictions/fog@3.parquet    answers of a condition: pair, point, x, y
-    scores.parquet               PCK by condition, protocol and tolerance
+    scores.parquet               PCK by condition, protocol and tolerance (`spairc.scoring`)
+    breakdowns.parquet           the same by category, factor of difficulty, number of points
     log.jsonl                    times; outside every claim of equality
 
 Answers are float32 original pixels of the target. Scores can be computed again from the folder
@@ -25,12 +26,10 @@ import pyarrow.parquet as pq
 from spairc.files import make_folder, write_text, written_whole
 from spairc.metrics import PCK, Answers
 from spairc.pairs import PairTable, read_pairs, write_pairs
-from spairc.protocols import PROTOCOLS
 from spairc.spec import CONDITIONS
 from spairc.types import BadInput, Condition, Points
 
 SCHEMA = 1
-ALPHAS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.15)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +114,7 @@ def create_run(folder: Path, settings: Settings, pairs: PairTable) -> Run:
     record = folder / "run.json"
     if record.exists():
         run = open_run(folder)
-        _refuse_difference(run, settings)
+        refuse_difference(run, settings)
         return run
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"{folder} exists and holds no run; choose another --out")
@@ -185,44 +184,12 @@ def read_points(path: Path) -> Points:
     return np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1).astype(np.float64)
 
 
-def write_scores(run: Run) -> None:
-    """Write PCK of every complete condition by protocol and tolerance to scores.parquet.
+def refuse_difference(run: Run, settings: Settings) -> None:
+    """Check that an existing run has these settings.
 
     Raises:
-        BadInput: As `Run.scores`.
+        BadInput: If it has not; names the first setting that differs.
     """
-    rows: list[dict[str, object]] = []
-    for condition in run.conditions:
-        answers = run.answers(condition)
-        for protocol in PROTOCOLS.values():
-            if protocol.direction != run.settings.direction:
-                continue
-            rows += [
-                _score_row(condition, protocol.name, protocol.metric(a), answers) for a in ALPHAS
-            ]
-    with written_whole(run.folder / "scores.parquet") as temporary:
-        pq.write_table(pa.Table.from_pylist(rows), temporary)
-
-
-def _score_row(
-    condition: Condition, protocol: str, metric: PCK, answers: Answers
-) -> dict[str, object]:
-    """Return one row of scores.parquet."""
-    return {
-        "condition": str(condition),
-        "corruption": condition.corruption or "clean",
-        "severity": condition.severity,
-        "protocol": protocol,
-        "alpha": metric.alpha,
-        "metric": str(metric),
-        "pck": metric(answers),
-        "pairs": len(answers.pairs),
-        "points": len(answers.found),
-    }
-
-
-def _refuse_difference(run: Run, settings: Settings) -> None:
-    """Raise BadInput that names the first setting in which an existing run differs."""
     old = json.loads(json.dumps(asdict(run.settings)))
     new = json.loads(json.dumps(asdict(settings)))
     for name, value in new.items():

@@ -1,13 +1,17 @@
 """What several test files need: the shared folder of real pictures, and a tiny dataset."""
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from spairc.types import Image
+from spairc.pairs import PairTable, table_of
+from spairc.runs import Run, Settings, create_run, write_points
+from spairc.types import CLEAN, Box, Condition, Image, Pair, Size, Variation
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -91,3 +95,74 @@ def write_pair(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(annotation))
     return name
+
+
+def invented_pairs(seed: int, *, pictures: int = 4, known: bool = True) -> PairTable:
+    """All ordered pairs of a few pictures of three categories, with random points, boxes, levels.
+
+    Whole numbers, so that some answers are exactly at the tolerance.
+    """
+    draws = np.random.default_rng(seed)
+    found = []
+    for category, more in (("car", 0), ("cat", 1), ("cow", 2)):
+        names = [f"{category}/{number}" for number in range(pictures + more)]
+        sizes = {name: Size(*draws.integers(90, 400, 2).tolist()) for name in names}
+        for source, target in [(s, t) for s in names for t in names if s != t]:
+            count = int(draws.integers(1, 6))
+            left, top = draws.integers(0, 9, 2).tolist()
+            box = Box(left, top, left + int(draws.integers(40, 90)), top + 10)
+            levels = draws.integers(0, [3, 3, 4, 4]).tolist() if known else [-1] * 4
+            pair = Pair(
+                id=f"{source}-{target}",
+                category=category,
+                source=source,
+                target=target,
+                source_points=draws.integers(0, 80, (count, 2)).astype(float),
+                target_points=draws.integers(0, 80, (count, 2)).astype(float),
+                source_box=Box(1, 2, 70, 50),
+                target_box=box,
+                source_size=sizes[source],
+                target_size=sizes[target],
+                variation=Variation(*levels),
+            )
+            found.append(pair)
+    return table_of(found)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    """What writes a run of invented pairs with random answers."""
+
+    def make(
+        name: str = "run",
+        *,
+        seed: int = 0,
+        conditions: Sequence[Condition] = (CLEAN, Condition("fog", 3), Condition("snow", 1)),
+        pairs: PairTable | None = None,
+        **changes: object,
+    ) -> Run:
+        table = invented_pairs(1) if pairs is None else pairs
+        draws = np.random.default_rng(seed)
+        settings = Settings(
+            package="0",
+            model=name,
+            details={},
+            dataset="invented",
+            split="test",
+            layout="large",
+            pairs=len(table),
+            points=len(table.target_points),
+            pair_list=table.hash,
+            pictures="none",
+            corrupted={"spec": "spair-c/0", "format": "lossless"},
+            side="both",
+            direction="forward",
+            versions={},
+        )
+        run = create_run(tmp_path / name, replace(settings, **changes), table)  # type: ignore[arg-type]  # settings by name
+        for condition in conditions:
+            scatter = draws.normal(0, 4 + 2 * condition.severity, table.target_points.shape)
+            write_points(run.predictions(condition), table, table.target_points + scatter.round())
+        return run
+
+    return make

@@ -89,6 +89,7 @@ def test_the_record_names_device_precision_input_and_weights() -> None:
         "batch_size": 4,
         "side": 320,
         "resize": "pad",
+        "interpolation": "bilinear",
         "weights": "abc",
     }
     assert details == {**expected, "torch": torch.__version__}

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spairc import spec
-from spairc.corruptions import CORRUPTIONS, corrupt, kernels, textures
+from spairc.corruptions import CORRUPTIONS, corrupt, textures
+from spairc.corruptions.weights import disk, smoothing
 from spairc.draws import LegacyDraws
 from spairc.types import Image, Size
 
@@ -252,7 +253,7 @@ def test_defocus_blur_averages_over_the_disk(
     severity: int, radius: int, size: tuple[int, int]
 ) -> None:
     image = random_picture(*size)
-    expected = slow_filter(image, kernels.disk(radius).astype(np.float64))
+    expected = slow_filter(image, disk(radius).astype(np.float64))
     assert np.array_equal(seeded(image, "defocus_blur", severity), expected)
 
 
@@ -268,7 +269,7 @@ def test_a_disk_is_a_circle_softened_by_a_gaussian(radius: int, sigma: float, re
     padded = np.pad(circle, reach, mode="reflect")
     rows = sum(w * padded[i : i + len(side)] for i, w in enumerate(soft))
     expected = sum(w * rows[:, i : i + len(side)] for i, w in enumerate(soft))
-    found = kernels.disk(radius)
+    found = disk(radius)
     margin = (len(side) - found.shape[0]) // 2
     # float32 sums: seven digits
     assert np.abs(np.pad(found, margin) - expected).max() < 2e-7 * expected.max()
@@ -276,14 +277,14 @@ def test_a_disk_is_a_circle_softened_by_a_gaussian(radius: int, sigma: float, re
 
 @pytest.mark.parametrize(("radius", "gain"), [(3, 1), (4, 1), (6, 1), (8, 1.013), (10, 1.011)])
 def test_the_larger_disks_brighten_as_published(radius: int, gain: float) -> None:
-    assert kernels.disk(radius).astype(np.float64).sum() == pytest.approx(gain, abs=5e-4)
+    assert disk(radius).astype(np.float64).sum() == pytest.approx(gain, abs=5e-4)
 
 
 @pytest.mark.parametrize("sigma", [1, 1.5, 2, 3, 4, 6])
 def test_smoothing_weights_are_a_gaussian_cut_off_at_four_sigma(sigma: float) -> None:
     reach = int(4 * sigma + 0.5)
     expected = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
-    found = kernels.smoothing(sigma)
+    found = smoothing(sigma)
     assert found.shape == expected.shape
     assert np.allclose(found, expected / expected.sum(), rtol=1e-13, atol=0)
 
@@ -293,7 +294,7 @@ def test_smoothing_weights_are_a_gaussian_cut_off_at_four_sigma(sigma: float) ->
 def test_gaussian_blur_sums_from_the_outermost_pair_inwards(
     severity: int, sigma: int, size: tuple[int, int]
 ) -> None:
-    image, weights = random_picture(*size), kernels.smoothing(sigma).tolist()
+    image, weights = random_picture(*size), smoothing(sigma).tolist()
     reach, picture = 4 * sigma, image / 255
     for axis in (0, 1):
         ends = [(reach, reach) if axis == other else (0, 0) for other in range(3)]

@@ -296,7 +296,7 @@ def test_a_misspelt_corruption_names_the_nearest() -> None:
         corrupt(smooth_picture(40, 53), "fogg", severity=3, key="a")
 
 
-@pytest.mark.parametrize("severity", [0, 6, -1, 2.5])
+@pytest.mark.parametrize("severity", [0, 6, -1, 2.5, True, 3.0, "3"])
 def test_a_severity_that_does_not_exist_is_refused(severity: int) -> None:
     with pytest.raises(BadInput, match=f"severity {severity} does not exist; choose from 1, 2, 3"):
         corrupt(smooth_picture(40, 53), "fog", severity=severity, key="a")

@@ -12,11 +12,12 @@ import pytest
 from spairc.build import build, open_build
 from spairc.datasets import load_dataset
 from spairc.datasets.dataset import Dataset
-from spairc.evaluate import Unit, default_folder, predict
+from spairc.evaluate import default_folder, predict
 from spairc.metrics import PCK
 from spairc.runs import Run, open_run
 from spairc.spec import parse_conditions
 from spairc.types import CLEAN, BadInput, Condition, Image, Points, Query
+from spairc.units import Unit
 
 FOG = Condition("fog", 3)
 NOISE = Condition("gaussian_noise", 5)

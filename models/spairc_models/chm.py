@@ -8,7 +8,9 @@ Kernels are tied: what depends on the lengths of the two offsets and of their di
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,7 +43,7 @@ class Hough4d(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(_initial_votes())
         self.bias = nn.Parameter(torch.empty(1).uniform_(-1, 1) / LENGTH**2)
-        self.register_buffer("groups", _groups(), persistent=False)
+        self.register_buffer("groups", torch.from_numpy(_groups()), persistent=False)
 
     def forward(self, correlation: Tensor) -> Tensor:
         """Return (B, h, w, h', w') for the same."""
@@ -56,12 +58,12 @@ class Hough6d(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        sizes = np.bincount(_groups().ravel()).tolist()
         self.param = nn.ParameterList(
-            _initial_votes() * torch.bincount(_groups().flatten()) * len(group)
-            for group in SCALE_GROUPS
+            _initial_votes() * torch.tensor(sizes) * len(group) for group in SCALE_GROUPS
         )
         self.bias = nn.Parameter(torch.empty(1).uniform_(-1, 1) / (3 * LENGTH**2))
-        self.register_buffer("groups", _groups(), persistent=False)
+        self.register_buffer("groups", torch.from_numpy(_groups()), persistent=False)
 
     def forward(self, correlations: Tensor) -> Tensor:
         """Return (B, 3, 3, h, w, h', w') for the same.
@@ -207,7 +209,7 @@ def _kernels(values: Tensor, groups: Tensor) -> Tensor:
     return (values / sizes)[:, groups]
 
 
-def _groups() -> Tensor:
+def _groups() -> NDArray[np.int64]:
     """Return the group of each place of a kernel, numbered as they first appear.
 
     Places share a value when the larger and the smaller of their two offsets' lengths and the
@@ -222,7 +224,7 @@ def _groups() -> Tensor:
             lengths = (_squared(one, middle), _squared(other, middle))
             key = (max(lengths), min(lengths), _squared(one, other))
             found.append(numbers.setdefault(key, len(numbers)))
-    return torch.tensor(found).view(LENGTH, LENGTH, LENGTH, LENGTH)
+    return np.reshape(found, (LENGTH,) * 4)
 
 
 def _squared(one: tuple[int, int], other: tuple[int, int]) -> int:

@@ -19,7 +19,7 @@ from skimage.feature import daisy, hog
 
 from spairc.types import Features, Image, Points, Query
 from spairc_models.preprocessing import Preprocessing
-from spairc_models.readout import Corners, Readout, Weights, nearest_points
+from spairc_models.readout import Corners, Readout, Weights, nearest_points, readout_of
 
 Grid: TypeAlias = NDArray[np.float32]  # (rows, columns, channels)
 
@@ -58,36 +58,36 @@ class ClassicalMatcher:
 
 
 def sift_matcher(
-    *, readout: str = "window", window: int = 5, temperature: float = 0.04
+    *, readout: str = "window", window: int | None = None, temperature: float | None = None
 ) -> ClassicalMatcher:
     """Return dense upright RootSIFT at two scales (Lowe 2004; Arandjelovic and Zisserman 2012).
 
     Raises:
-        BadInput: If there is no such readout.
+        BadInput: If there is no such readout, or it has no such setting.
     """
-    return _matcher("sift", 64, _sift, Readout(readout, window, temperature))
+    return _matcher("sift", 64, _sift, readout_of(readout, window, temperature))
 
 
 def hog_matcher(
-    *, readout: str = "window", window: int = 5, temperature: float = 0.04
+    *, readout: str = "window", window: int | None = None, temperature: float | None = None
 ) -> ClassicalMatcher:
     """Return histograms of oriented gradients, a block around every cell (Dalal and Triggs 2005).
 
     Raises:
-        BadInput: If there is no such readout.
+        BadInput: If there is no such readout, or it has no such setting.
     """
-    return _matcher("hog", 64, _hog, Readout(readout, window, temperature))
+    return _matcher("hog", 64, _hog, readout_of(readout, window, temperature))
 
 
 def daisy_matcher(
-    *, readout: str = "window", window: int = 5, temperature: float = 0.04
+    *, readout: str = "window", window: int | None = None, temperature: float | None = None
 ) -> ClassicalMatcher:
     """Return DAISY descriptors (Tola et al. 2010).
 
     Raises:
-        BadInput: If there is no such readout.
+        BadInput: If there is no such readout, or it has no such setting.
     """
-    return _matcher("daisy", 63, _daisy, Readout(readout, window, temperature))
+    return _matcher("daisy", 63, _daisy, readout_of(readout, window, temperature))
 
 
 def _matcher(

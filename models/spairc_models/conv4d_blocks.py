@@ -21,7 +21,7 @@ BLOCK = {"cpu": 1 << 15, "cuda": 1 << 20}  # columns of a matrix that is multipl
 
 @dataclass(frozen=True, eq=False)
 class Padded:
-    """A correlation, or room for one, with margins of `kernel` minus one in all."""
+    """A correlation, or room for one, with margins that hold the windows at its borders."""
 
     first: Tensor  # (C, H + k - 1, W + k - 1, h, w)
     second: Tensor  # (C, H, W, h + k' - 1, w + k' - 1)
@@ -36,18 +36,21 @@ class Padded:
         more, wider = kernel.first - 1, kernel.second - 1
         first = (channels, height + more, width + more, *plane)
         second = (channels, height, width, *(side + wider for side in plane))
-        return cls(
-            memory.take_zeroed(f"{name} first", *first, like=like),
-            memory.take_zeroed(f"{name} second", *second, like=like),
+        room = cls(
+            memory.take(f"{name} first", *first, like=like),
+            memory.take(f"{name} second", *second, like=like),
             kernel,
         )
+        _clear_margins(room.first, 1, kernel.first)
+        _clear_margins(room.second, 3, kernel.second)
+        return room
 
     @property
     def inside(self) -> tuple[Tensor, Tensor]:
         """Both buffers without their margins, which lie before the plane in half."""
-        rows = _inside(self.kernel.first, self.first.shape[1])
-        columns = _inside(self.kernel.second, self.second.shape[3])
-        return self.first[:, rows, rows], self.second[..., columns, columns]
+        rows, columns = (_inside(self.kernel.first, side) for side in self.first.shape[1:3])
+        down, right = (_inside(self.kernel.second, side) for side in self.second.shape[3:])
+        return self.first[:, rows, columns], self.second[..., down, right]
 
     def neighbours(self, step: int = 1) -> "Neighbours":
         """Return every cell's neighbours; with a step, only those of every other cell."""
@@ -194,6 +197,14 @@ def _by_neighbour(
     for row in range(length):
         for column in range(length):
             yield row, column, by_neighbour[:, row, column]
+
+
+def _clear_margins(room: Tensor, axis: int, length: int) -> None:
+    """Set to 0 what lies outside a plane, given by its first axis, for windows of this length."""
+    for side in (axis, axis + 1):
+        inside = _inside(length, room.shape[side])
+        room.narrow(side, 0, inside.start).zero_()
+        room.narrow(side, inside.stop, room.shape[side] - inside.stop).zero_()
 
 
 def _inside(length: int, whole: int) -> slice:

@@ -21,8 +21,11 @@ def unit(features: Tensor, *, inside: float = 0.0, outside: float = 0.0) -> Tens
         inside: Added to the squared length, under the root (NC-Net, CATs, SCorrSAN: 1e-6).
         outside: Added to the length (CATs++: 1e-5).
     """
-    squared = features.square().sum(dim=1, keepdim=True)
-    return features / ((squared + inside).sqrt() + outside)
+    if inside:
+        length = (features.square().sum(dim=1, keepdim=True) + inside).sqrt()
+    else:  # this one has a gradient at 0
+        length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / (length + outside)
 
 
 def correlate(one: Tensor, other: Tensor) -> Tensor:

@@ -8,9 +8,14 @@ row by row.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 TEMPERATURE = 0.02  # of the CATs family's soft-argmax; "SFNet" (Lee et al., CVPR 2019) has 1 / 50
+
+
+def coordinates(cells: int) -> nn.Parameter:
+    """Return the places of the cells along an axis, from -1 to 1; the programs train them."""
+    return nn.Parameter(torch.linspace(-1, 1, cells, dtype=torch.float64).float())
 
 
 def soft_argmax(scores: Tensor, x_normal: Tensor, y_normal: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from spairc_models.workspace import Workspace
 
 PHASES = 4
 KERNEL = Planes(2, 2)  # of the dense convolution over the phases
+CELLS_AT_ONCE = 128  # of the first picture: more, and their scores leave the processor's cache
 
 
 def by_phase(maps: Tensor) -> Tensor:
@@ -88,15 +89,19 @@ def pooled_correlation(first: Tensor, second: Tensor, memory: Workspace) -> Neig
         the second plane's phases, the first plane's squares pooled.
     """
     side, other = (math.isqrt(len(cells) // PHASES) for cells in (first, second))
-    room = Padded.room("pooled level", (PHASES, side, side, other, other), KERNEL, memory, first)
+    single = first[:0].float()  # the features may be shorter numbers
+    room = Padded.room("sums", (PHASES, side, side, other, other), KERNEL, memory, single)
     over_second, over_first = room.inside
-    scores = memory.take("scores", PHASES * side, len(second), like=first)
-    split = scores.view(PHASES, side, PHASES, other, other)
     by_square_row = first.view(PHASES, side, side, -1)
-    for row in range(side):
-        torch.mm(by_square_row[:, row].flatten(0, 1), second.T, out=scores)
-        over_second[:, row] = split.amax(dim=2).clamp_(min=0)
-        over_first[:, row] = split.amax(dim=0).clamp_(min=0).transpose(0, 1)
+    step = max(1, CELLS_AT_ONCE // (PHASES * side))
+    for start in range(0, side, step):
+        rows = slice(start, start + step)
+        cells = by_square_row[:, rows].flatten(0, 2)
+        scores = memory.take("scores", len(cells), len(second), like=first)
+        torch.mm(cells, second.T, out=scores)
+        split = scores.view(PHASES, -1, side, PHASES, other, other)
+        over_second[:, rows] = split.amax(dim=3).clamp_(min=0)
+        over_first[:, rows] = split.amax(dim=0).clamp_(min=0).movedim(2, 0)
     return room.neighbours()
 
 

@@ -5,6 +5,7 @@ point of the source is read bilinearly and compared with every cell of the targe
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,17 @@ from torch.nn import functional
 
 from spairc.lookup import lookup
 from spairc.types import Points, Query
-from spairc_models.adapter import Execution, TorchMatcher, details_of, execution, one_thread_each
+from spairc_models.adapter import (
+    Details,
+    Execution,
+    TorchMatcher,
+    details_of,
+    execution,
+    one_thread_each,
+)
 from spairc_models.backbone import Backbone, Layers, Wanted
-from spairc_models.preprocessing import Mode
-from spairc_models.readout import Corners, Readout, Weights, nearest_points
+from spairc_models.preprocessing import INTERPOLATIONS, Mode
+from spairc_models.readout import Corners, Readout, Weights, nearest_points, readout_of
 from spairc_models.timm_networks import timm_backbone
 from spairc_models.torchvision_networks import torchvision_backbone
 
@@ -36,12 +44,14 @@ def nearest_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but o
     layers: Layers | None = None,
     side: int | None = None,
     resize: Mode = "squash",
+    interpolation: str = "bilinear",
     readout: str = "window",
-    window: int = 5,
-    temperature: float = 0.04,
+    window: int | None = None,
+    temperature: float | None = None,
     device: str | None = None,
     precision: str = "float32",
     batch_size: int | None = None,
+    label: str | None = None,
 ) -> TorchMatcher:
     """Return a matcher that looks for the most similar feature.
 
@@ -53,25 +63,40 @@ def nearest_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but o
         layers: "13,16" or [13, 16]; the network's own choice if not given.
         side: Pixels of the square input.
         resize: "squash" or "pad".
-        readout: "argmax" or "window".
-        window: Cells a side of the window, odd.
-        temperature: Of the softmax in the window.
+        interpolation: Of the resize: "bilinear", "bicubic" or "lanczos".
+        readout: "argmax", "window", "full", "sd-dino" or "geoaware"; `READOUTS` tells them apart.
+        window: Cells a side of the window, odd; the readout's own if not given.
+        temperature: Of the softmax in the window; the readout's own if not given.
         device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
         precision: "float32" or "bfloat16", of the network; features are compared in float32.
         batch_size: Pictures in one forward pass.
+        label: What tables call the matcher; what its network is called if not given.
 
     Raises:
         BadInput: If any of them is not to be had.
     """
     how = execution(device, precision, batch_size)
-    chosen = Readout(readout, window, temperature)
+    chosen = readout_of(readout, window, temperature)
+    lookup(INTERPOLATIONS, interpolation, "interpolation")
     collection, _, name = network.partition(":")
     load = lookup(COLLECTIONS, collection, "collection of networks")
-    return _matcher(load(name, Wanted(layers, side, resize, checkpoint, weights), how), chosen, how)
+    backbone = load(name, Wanted(layers, side, resize, checkpoint, weights), how)
+    preprocessing = replace(backbone.preprocessing, interpolation=interpolation)
+    named = replace(backbone, name=label or backbone.name, preprocessing=preprocessing)
+    return backbone_matcher(named, chosen, how, {"network": network})
 
 
-def _matcher(backbone: Backbone, readout: Readout, how: Execution) -> TorchMatcher:
-    """Return the matcher of a backbone."""
+def backbone_matcher(
+    backbone: Backbone, readout: Readout, how: Execution, details: Details
+) -> TorchMatcher:
+    """Return the nearest-feature matcher of a backbone.
+
+    Args:
+        backbone: Gives the features; the matcher has its name.
+        readout: Chooses the answers.
+        how: Device and precision.
+        details: What else the run's record should say.
+    """
     return TorchMatcher(
         name=backbone.name,
         preprocessing=backbone.preprocessing,
@@ -82,6 +107,7 @@ def _matcher(backbone: Backbone, readout: Readout, how: Execution) -> TorchMatch
             **details_of(how, backbone.preprocessing, backbone.weights),
             "layers": ",".join(backbone.layers),
             **readout.details(),
+            **details,
         },
     )
 
@@ -109,15 +135,18 @@ def _answers(queries: Sequence[Query], backbone: Backbone, readout: Readout) -> 
     """Return the answers in the targets' frames; each depends on its own query alone."""
     with one_thread_each():  # an answer takes a quarter of a millisecond, too little to share
         return [
-            nearest_points(query, backbone.preprocessing, query.target.shape[:2], readout, _compare)
+            nearest_points(query, backbone.preprocessing, query.target.shape[:2], readout, compare)
             for query in queries
         ]
 
 
-def _compare(
+def compare(
     source: Tensor, corners: Corners, weights: Weights, target: Tensor
 ) -> NDArray[np.float32]:
-    """Return (N, cells) cosine similarities of the source's points with the target's cells."""
+    """Return (N, cells) products of unit features at the source's points with the target's cells.
+
+    Cosine similarities where the target's features have length 1, as `joined` makes them.
+    """
     cells = source.flatten(0, 1)[torch.from_numpy(corners).to(source.device)]
     shares = torch.from_numpy(weights).to(source.device).unsqueeze(2)
     read = functional.normalize((cells * shares).sum(dim=1), dim=1)

@@ -113,7 +113,12 @@ class ResNet(nn.Module):
         wanted = set(layers)
         for layer, (before, after) in enumerate(self._outputs(pictures)):
             if layer in wanted:
-                yield layer, after if rectified else before
+                features = after if rectified else before
+                if features.requires_grad:
+                    # Batch norm on a CPU (torch 2.15) misreads the gradient of a single picture
+                    # whose channels lie innermost, as they do behind a linear layer.
+                    features.register_hook(_contiguous)  # type: ignore[no-untyped-call]
+                yield layer, features
             if layer == max(wanted):
                 return
 
@@ -132,6 +137,11 @@ def channels(blocks: Sequence[int] = RESNET_101, *, width: int = 64) -> tuple[in
     """Return how many channels each layer has, from the max-pooling on, in one copy."""
     stages = [[EXPANSION * width << stage] * count for stage, count in enumerate(blocks)]
     return (width, *(count for stage in stages for count in stage))
+
+
+def _contiguous(gradient: Tensor) -> Tensor:
+    """Return the gradient with its rows innermost."""
+    return gradient.contiguous()
 
 
 def _stage(inputs: int, width: int, count: int, *, stride: int, copies: int) -> nn.Sequential:

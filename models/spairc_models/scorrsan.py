@@ -17,7 +17,7 @@ from spairc_models.correlation import (
     resize_4d,
     unit,
 )
-from spairc_models.flow import flow_at, flow_of, reading_of, soft_argmax
+from spairc_models.flow import coordinates, flow_at, flow_of, reading_of, soft_argmax
 from spairc_models.resnet import Extraction, ResNet
 
 SIDE = 256  # pixels of the input
@@ -88,8 +88,8 @@ class SCorrSAN(nn.Module):
         self.cells = CELLS
         self.feature_extraction = Extraction(trunk, [layer])
         self.SCEs = nn.ModuleList([SpatialContext(trunk.channels[layer], outputs, reach)])
-        self.x_normal = nn.Parameter(torch.linspace(-1, 1, CELLS))
-        self.y_normal = nn.Parameter(torch.linspace(-1, 1, CELLS))
+        self.x_normal = coordinates(CELLS)
+        self.y_normal = coordinates(CELLS)
 
     def encode_features(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """Return (B, outputs, h, w) features of length 1 for (B, 3, H, W) pictures."""

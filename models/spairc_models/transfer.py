@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 ROOT_GUARD = 1e-5  # under the root of a distance
 
@@ -26,8 +27,8 @@ class Transfer:
     def points(self, correlation: Tensor, points: Tensor, side: int) -> Tensor:
         """Return where points of the first picture are in the second, (B, N, 2) pixels.
 
-        Points that no cell is near, which only lie outside the picture, are read at its border;
-        the programs answer those with the middle of the picture or with no number.
+        A point that no cell is near, as happens outside the picture, gets the answer of the cell
+        nearest to it; the programs give the middle of the picture or no number.
 
         Args:
             correlation: (B, first's cells, second's cells), both square.
@@ -44,15 +45,11 @@ class Transfer:
 
     def _weights(self, points: Tensor, cells: Tensor) -> Tensor:
         """Return (B, N, cells): how much each cell tells of a point."""
-        near = self._nearness(points, cells)
-        lost = near.sum(dim=2, keepdim=True) == 0
-        near = torch.where(lost, self._nearness(points.clamp(-1, 1), cells), near)
-        return near / (near.sum(dim=2, keepdim=True) + self.guard)
-
-    def _nearness(self, points: Tensor, cells: Tensor) -> Tensor:
-        """Return (B, N, cells): the reach less the distance, 0 beyond it."""
         squared = (cells - points.unsqueeze(2)).square().sum(dim=3)
-        return (self.reach - (squared + ROOT_GUARD).sqrt()).clamp(min=0)
+        near = (self.reach - (squared + ROOT_GUARD).sqrt()).clamp(min=0)
+        total = near.sum(dim=2, keepdim=True)
+        nearest = functional.one_hot(squared.argmin(dim=2), len(cells)).to(near.dtype)
+        return torch.where(total == 0, nearest, near / (total + self.guard))
 
     def _answers(self, scores: Tensor) -> Tensor:
         """Return (B, M, 2) places from -1 to 1 for (B, M, second's cells) scores."""

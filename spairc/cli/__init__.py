@@ -6,7 +6,7 @@ is wrong, told in one line. To add a command: a function in one of these files, 
 
 import click
 
-from spairc.cli import build, evaluate, start
+from spairc.cli import build, compare, evaluate, report, start, train
 from spairc.cli.common import Group
 
 COMMANDS = (
@@ -16,10 +16,15 @@ COMMANDS = (
     start.convert,
     start.list_names,
     build.build,
+    build.corrupt,
     build.verify,
+    compare.compare,
     evaluate.evaluate,
-    evaluate.report,
-    evaluate.fit_protocol,
+    evaluate.merge,
+    report.report,
+    report.score,
+    report.fit_protocol,
+    train.train,
 )
 
 

@@ -1,55 +1,48 @@
-"""Commands about corrupted pictures on disk: build, verify."""
+"""Commands about corrupted pictures on disk: build, corrupt, verify."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from spairc.cli.common import FOLDER, ON, conditions_of, dataset_of, dataset_options, progress
+from spairc.cli.common import (
+    FOLDER,
+    ON,
+    WORKERS,
+    conditions_of,
+    dataset_of,
+    dataset_options,
+    engine_of,
+    engine_options,
+    progress,
+)
 from spairc.lookup import lookup
 from spairc.spec import CORRUPTED
 from spairc.types import BadInput, Condition
 
 if TYPE_CHECKING:
     from spairc.datasets.dataset import Dataset
-    from spairc.engine import Engine
 
-_ENGINES = ("local", "ray")
+_WHERE = ("workers", "place", "address")
+_WRITING = ("form", "suffix", "repair", "shard")
 _FILES_PER_START = 150  # as many are made while a worker process starts
 _SHOWN = 20  # faults of a kind that are listed by name, where all are counted
-WORKERS = click.option(
-    "--workers", type=int, help="Worker processes.  [default: one per core, if it pays]"
-)
 
 
-def engine_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add the options that tell where the work is done."""
+def writing_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options that tell how pictures are written; they are `spairc.build.Options`."""
     options = (
-        WORKERS,
-        click.option("--engine", "place", default="local", show_default=True, help="Or ray."),
-        click.option("--address", help="Of the Ray cluster.  [default: Ray on this machine]"),
+        click.option("--format", "form", default="png", show_default=True, help="webp, jpeg."),
+        click.option("--suffix", default="", help="Of the files: .png.  [default: as annotated]"),
+        click.option("--repair", is_flag=True, help="Read all files; remake what is not as built."),
+        click.option("--shard", help="Make every n-th picture only, from the i-th on: i/n."),
     )
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def engine_of(
-    *, workers: int | None, place: str, address: str | None, units: int, units_per_worker: int
-) -> "Engine":
-    """Return what the options name."""
-    from spairc.engine import Cluster, processes
-
-    lookup(dict.fromkeys(_ENGINES), place, "engine")
-    if place == "ray":
-        if workers is not None:
-            raise BadInput("--workers is for --engine local; Ray starts what fits its nodes")
-        return Cluster(address)
-    if address is not None:
-        raise BadInput("--address is Ray's; give --engine ray too")
-    return processes(workers, units=units, units_per_worker=units_per_worker)
 
 
 @click.command()
@@ -57,19 +50,13 @@ def engine_of(
 @click.option("--category", "categories", multiple=True, help="Such as car; may be repeated.")
 @click.option("--out", type=FOLDER, default="SPair-C", show_default=True)
 @ON
-@click.option("--format", "form", default="png", show_default=True, help="Or webp, or jpeg.")
-@click.option("--suffix", default="", help="Of the files, such as .png.  [default: as annotated]")
 @click.option("--copy", is_flag=True, help="Copy annotations into each cell instead of linking.")
-@click.option("--repair", is_flag=True, help="Read every file; make anew what is not as built.")
-@click.option("--shard", help="Make every n-th picture only, from the i-th on: i/n.")
+@writing_options
 @engine_options
 def build(
     out: Path,
     patterns: tuple[tuple[Condition, ...], ...],
     categories: tuple[str, ...],
-    workers: int | None,
-    place: str,
-    address: str | None,
     **given: Any,
 ) -> None:
     """Write SPair-C, with a manifest of every file.
@@ -81,26 +68,42 @@ def build(
     """
     from spairc.build import Options
     from spairc.build import build as build_set
-    from spairc.engine import shard_of
 
-    how = {name: given.pop(name) for name in ("form", "suffix", "copy", "repair", "shard")}
+    how = {name: given.pop(name) for name in (*_WRITING, "copy")}
+    where = {name: given.pop(name) for name in _WHERE}
+    cells = _cells(patterns)
     Options(**how).check()
     dataset = _in_categories(dataset_of(**given), categories)
-    cells = [each for each in conditions_of(patterns, CORRUPTED) if each.corruption is not None]
-    if not cells:
-        raise BadInput("nothing to build: give --on a corruption, such as fog@3")
-    pictures = len(shard_of(dataset.table.image_keys, how["shard"]))
-    engine = engine_of(
-        workers=workers,
-        place=place,
-        address=address,
-        units=pictures,
-        units_per_worker=-(-_FILES_PER_START // len(cells)),
-    )
-    with progress(pictures * len(cells), "picture") as advance:
-        manifest = build_set(
-            dataset, out, cells, **how, engine=engine, watch=lambda _: advance(len(cells))
-        )
+    with _making(dataset.table.image_keys, cells, how["shard"], where) as run:
+        manifest = build_set(dataset, out, cells, **how, **run)
+    click.echo(f"built: {out}\nmanifest: {manifest}")
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="The folder to make; not inside FOLDER.")
+@ON
+@writing_options
+@engine_options
+def corrupt(
+    folder: Path, out: Path, patterns: tuple[tuple[Condition, ...], ...], **given: Any
+) -> None:
+    """Corrupt the pictures of any FOLDER.
+
+    OUT/fog/3/ will hold what FOLDER holds, all folders below it included, under the same names.
+    What was stopped goes on where it was; `spairc verify OUT` checks it.
+
+    Example: spairc corrupt holiday --out holiday-c --on fog@3 --on "blur@*"
+    """
+    from spairc.build import Options
+    from spairc.corrupt_folder import corrupt_folder, pictures_of
+
+    where = {name: given.pop(name) for name in _WHERE}
+    cells, options = _cells(patterns), Options(**given)
+    options.check()
+    originals = pictures_of(folder)
+    with _making(list(originals.pictures), cells, options.shard, where) as run:
+        manifest = corrupt_folder(originals, out, cells, options, **run)
     click.echo(f"built: {out}\nmanifest: {manifest}")
 
 
@@ -141,6 +144,29 @@ def verify(
         click.echo(f"{fault}\n  {fault.how}" if fault.how else str(fault))
     click.echo(f"{folder}: {len(faults)} faults" if faults else f"{folder}: all files as built")
     context.exit(1 if faults else 0)
+
+
+def _cells(patterns: tuple[tuple[Condition, ...], ...]) -> tuple[Condition, ...]:
+    """Return the cells that were asked for."""
+    asked = conditions_of(patterns, CORRUPTED)
+    cells = tuple(each for each in asked if each.corruption is not None)
+    if not cells:
+        raise BadInput("nothing to build: give --on a corruption, such as fog@3")
+    return cells
+
+
+@contextmanager
+def _making(
+    keys: Sequence[str], cells: Sequence[Condition], shard: str | None, where: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Show how many pictures are made; yield the engine, and what to call after each key."""
+    from spairc.engine import shard_of
+
+    count = len(shard_of(keys, shard))
+    start = -(-_FILES_PER_START // len(cells))
+    engine = engine_of(**where, units=count, units_per_worker=start)
+    with progress(count * len(cells), "picture") as advance:
+        yield {"engine": engine, "watch": lambda _: advance(len(cells))}
 
 
 def _compare_manifests(folder: Path, against: Path) -> int:

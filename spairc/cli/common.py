@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from spairc.lookup import lookup
 from spairc.spec import CONDITIONS, parse_conditions
 from spairc.types import BadInput, Condition
 
 if TYPE_CHECKING:
     from spairc.datasets.dataset import Dataset
+    from spairc.engine import Engine
 
 
 class OneLine(click.ClickException):
@@ -65,6 +67,7 @@ class Duration(click.ParamType[float]):
         return float(int(number) * _SECONDS[unit])
 
 
+_ENGINES = ("local", "ray")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 FOLDER = click.Path(path_type=Path)
 ON = click.option(
@@ -75,6 +78,44 @@ ON = click.option(
     metavar="CONDITION",
     help="Such as fog@3, blur@*, *@5 or clean; may be repeated.  [default: all]",
 )
+
+
+WORKERS = click.option(
+    "--workers", type=int, help="Worker processes.  [default: all cores; eval: 1]"
+)
+
+
+def engine_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options that tell where the work is done."""
+    options = (
+        WORKERS,
+        click.option("--engine", "place", default="local", show_default=True, help="Or ray."),
+        click.option("--address", help="Of the Ray cluster.  [default: Ray on this machine]"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def engine_of(
+    *,
+    workers: int | None,
+    place: str,
+    address: str | None,
+    units: int,
+    units_per_worker: int = 1,
+) -> "Engine":
+    """Return what the options name."""
+    from spairc.engine import Cluster, processes
+
+    lookup(dict.fromkeys(_ENGINES), place, "engine")
+    if place == "ray":
+        if workers is not None:
+            raise BadInput("--workers is for --engine local; Ray starts what fits its nodes")
+        return Cluster(address)
+    if address is not None:
+        raise BadInput("--address is Ray's; give --engine ray too")
+    return processes(workers, units=units, units_per_worker=units_per_worker)
 
 
 def dataset_options(command: Callable[..., object]) -> Callable[..., object]:

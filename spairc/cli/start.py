@@ -5,7 +5,10 @@ from pathlib import Path
 import click
 
 from spairc.cli.common import FOLDER, byte_bars, progress
+from spairc.cli.train import recipes
 from spairc.spec import CORRUPTION_NAMES
+
+_TABLES = ("models", "corruptions", "datasets", "protocols")
 
 
 @click.command()
@@ -94,9 +97,9 @@ def convert(checkpoint: str, out: Path) -> None:
 
 
 @click.command(name="list")
-@click.argument("kind", type=click.Choice(["models", "corruptions", "datasets", "protocols"]))
+@click.argument("kind", type=click.Choice([*_TABLES, "recipes"]))
 def list_names(kind: str) -> None:
-    """Show models, corruptions, datasets or protocols."""
+    """Show models, corruptions, datasets, protocols or recipes."""
     from spairc.catalogue import CATALOGUES
 
-    click.echo(CATALOGUES[kind]())
+    click.echo(recipes() if kind == "recipes" else CATALOGUES[kind]())

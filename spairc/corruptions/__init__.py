@@ -59,7 +59,9 @@ def corrupt(
     _check_image(image)
     if draws is None:
         draws = keyed_draws(key, corruption, int(severity))
-    return function(image, int(severity), draws)
+    # Kernels are compiled for each way in which a picture can lie in memory: leave but one.
+    rows = np.require(image, requirements=["C", "W"])
+    return function(rows, int(severity), draws)
 
 
 def _check_image(image: Image) -> None:

@@ -1,37 +1,46 @@
 """Digital: brightness, contrast, saturation, pixelation and JPEG compression. Nothing is drawn.
 
 ImageNet-C's formulas and levels (Hendrycks and Dietterich, 2019), in float64 and in the published
-programs' order of operations. Box averages and the JPEG codec are Pillow's, as they are there.
+programs' order of operations. The JPEG codec is Pillow's (libjpeg-turbo), as it is there: of all
+that SPair-C is made of, that alone is left to a library.
 """
 
 import io
-from typing import TypeAlias
+from functools import lru_cache
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from spairc.corruptions.noise import to_image
+from spairc.corruptions.blocks import pixelated
+from spairc.corruptions.levels import fraction, level, to_image
 from spairc.draws import Draws
+from spairc.draws.compiled import kernel
 from spairc.types import Image
 
-Plane: TypeAlias = NDArray[np.float64]  # (H, W): one channel
+_GREYS = np.arange(256) / 255
+_NEARLY = 1e-6  # of a level
+_DOUBTFUL = 512
+# The colours at which the six parts of the hue circle start.
+_RED, _YELLOW, _GREEN, _CYAN, _BLUE, _MAGENTA, _ROUND = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
 
 
 def brightness(image: Image, severity: int, _draws: Draws) -> Image:
     """Add to the value, hue and saturation being kept."""
     added = (0.1, 0.2, 0.3, 0.4, 0.5)[severity - 1]
-    hue, saturation, value = _to_hsv(image / 255)
-    return to_image(_to_rgb(hue, saturation, (value + added).clip(0, 1)))
+    new = np.empty(image.shape, dtype=np.uint8)
+    _brighten(image.ravel(), _brighter(added), added, new.ravel())
+    return new
 
 
 def contrast(image: Image, severity: int, _draws: Draws) -> Image:
     """Pull every value towards its channel's mean."""
     factor = (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1]
-    # In rows whatever the caller's layout: the mean is a running sum in that order.
-    picture = np.divide(image, 255, order="C")
-    means = picture.mean(axis=(0, 1))
-    return to_image((picture - means) * factor + means)
+    values, pulled = image.ravel(), np.empty(image.shape, dtype=np.uint8)
+    means = _means(values, _GREYS)
+    levels = to_image((_GREYS - means[:, None]) * factor + means[:, None])
+    _replace(values, levels, pulled.ravel())
+    return pulled
 
 
 def saturate(image: Image, severity: int, _draws: Draws) -> Image:
@@ -41,17 +50,15 @@ def saturate(image: Image, severity: int, _draws: Draws) -> Image:
     hue 0. So the published levels are not in the order of harm. That is their definition.
     """
     factor, added = ((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2))[severity - 1]
-    hue, saturation, value = _to_hsv(image / 255)
-    return to_image(_to_rgb(hue, (saturation * factor + added).clip(0, 1), value))
+    new = np.empty(image.shape, dtype=np.uint8)
+    _recolour(image.ravel(), factor, added, 0.0, new.ravel())
+    return new
 
 
 def pixelate(image: Image, severity: int, _draws: Draws) -> Image:
     """Average into fewer pixels (box), then repeat them (nearest) up to the old size."""
     scale = (0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
-    height, width = image.shape[:2]
-    few = (int(width * scale), int(height * scale))
-    small = PIL.Image.fromarray(image).resize(few, PIL.Image.Resampling.BOX)
-    return np.array(small.resize((width, height), PIL.Image.Resampling.NEAREST))
+    return pixelated(image, scale)
 
 
 def jpeg_compression(image: Image, severity: int, _draws: Draws) -> Image:
@@ -59,35 +66,103 @@ def jpeg_compression(image: Image, severity: int, _draws: Draws) -> Image:
     quality = (25, 18, 15, 10, 7)[severity - 1]
     file = io.BytesIO()
     PIL.Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.array(PIL.Image.open(file))
+    return np.array(PIL.Image.open(file, formats=["JPEG"]))
 
 
-def _to_hsv(picture: NDArray[np.float64]) -> tuple[Plane, Plane, Plane]:
-    """Return hue, saturation and value, each from 0 to 1 (Smith, 1978); grey has hue 0.
+@lru_cache
+def _brighter(added: float) -> NDArray[np.uint16]:
+    """Return what becomes of a level (column) in a pixel whose largest level is the row's.
 
-    Where two channels are the largest, blue goes before green, and green before red.
+    Hue and saturation are kept if all levels grow by the same factor. Where that gives so nearly a
+    whole number that the rounding of the way over hue and saturation decides, _DOUBTFUL is added.
     """
-    red, green, blue = (picture[..., k] for k in range(3))
-    value = np.maximum(np.maximum(red, green), blue)
-    chroma = value - np.minimum(np.minimum(red, green), blue)
-    divisor = np.where(chroma == 0, 1, chroma)
-    from_green = np.where(green == value, blue - red, green - blue)
-    difference = np.where(blue == value, red - green, from_green)
-    offset = np.where(blue == value, 4.0, np.where(green == value, 2.0, 0.0))
-    hue = np.where(chroma == 0, 0, (offset + difference / divisor) / 6)
-    return np.where(hue < 0, hue + 1, hue), chroma / np.where(value == 0, 1, value), value
+    largest, grey = np.arange(256)[:, None], np.arange(256)
+    value = (largest / 255 + added).clip(0, 1)
+    grown = grey * (255 * value / np.maximum(largest, 1))
+    near = np.round(grown)
+    doubtful = (np.abs(grown - near) < _NEARLY) & (near > 0)
+    answers = np.where(doubtful, near + _DOUBTFUL, grown.clip(0, 255)).astype(np.uint16)
+    # The largest level becomes the value itself.
+    answers[grey, grey] = to_image(value)[:, 0]
+    answers.setflags(write=False)
+    return answers
 
 
-def _to_rgb(hue: Plane, saturation: Plane, value: Plane) -> NDArray[np.float64]:
-    """Return the picture of hue, saturation and value, shape (H, W, 3)."""
-    sector = np.floor(hue * 6)
-    fraction = hue * 6 - sector
-    low = value * (1 - saturation)
-    falling = value * (1 - fraction * saturation)
-    rising = value * (1 - (1 - fraction) * saturation)
-    which = sector.astype(np.uint8) % 6
-    picture = np.empty((*hue.shape, 3))
-    np.choose(which, [value, falling, low, low, rising, value], out=picture[..., 0])
-    np.choose(which, [rising, value, value, falling, low, low], out=picture[..., 1])
-    np.choose(which, [low, low, rising, value, value, falling], out=picture[..., 2])
-    return picture
+@kernel
+def _brighten(
+    values: NDArray[np.uint8], answers: NDArray[np.uint16], added: float, out: NDArray[np.uint8]
+) -> None:
+    """Write what stands in the table, or where that is in doubt what `_recolour` makes."""
+    for i in range(values.size // 3):
+        red, green, blue = values[3 * i], values[3 * i + 1], values[3 * i + 2]
+        row = answers[max(red, green, blue)]
+        new_red, new_green, new_blue = row[red], row[green], row[blue]
+        out[3 * i], out[3 * i + 1], out[3 * i + 2] = new_red, new_green, new_blue
+        if (new_red | new_green | new_blue) >= _DOUBTFUL:
+            pixel = slice(3 * i, 3 * i + 3)
+            _recolour(values[pixel], 1.0, 0.0, added, out[pixel])
+
+
+@kernel
+def _means(values: NDArray[np.uint8], greys: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each channel's mean from 0 to 1; the sums run in the order of the pixels."""
+    red = green = blue = 0.0
+    for i in range(values.size // 3):
+        red += greys[values[3 * i]]
+        green += greys[values[3 * i + 1]]
+        blue += greys[values[3 * i + 2]]
+    return np.array([red, green, blue]) / (values.size // 3)
+
+
+@kernel
+def _replace(values: NDArray[np.uint8], levels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Write what stands in the table, one row a channel, for each value."""
+    for i in range(values.size // 3):
+        out[3 * i] = levels[0, values[3 * i]]
+        out[3 * i + 1] = levels[1, values[3 * i + 1]]
+        out[3 * i + 2] = levels[2, values[3 * i + 2]]
+
+
+@kernel
+def _recolour(
+    values: NDArray[np.uint8], factor: float, added: float, brighter: float, out: NDArray[np.uint8]
+) -> None:
+    """Write pixels of changed saturation and value; without branches.
+
+    Hue, saturation and value after Smith (1978); grey has hue 0. Where two channels are the
+    largest, blue goes before green, and green before red.
+    """
+    for i in range(values.size // 3):
+        r, g, b = fraction(values[3 * i]), fraction(values[3 * i + 1]), fraction(values[3 * i + 2])
+        value = max(r, g, b)
+        chroma = value - min(r, g, b)
+        offset = _BLUE if b == value else (_GREEN if g == value else _RED)
+        difference = r - g if b == value else (b - r if g == value else g - b)
+        hue = (offset + difference / (1.0 if chroma == 0 else chroma)) / 6
+        hue = 0.0 if chroma == 0 else hue
+        hue = hue + 1 if hue < 0 else hue
+        saturation = chroma / (1.0 if value == 0 else value) * factor + added
+        saturation = min(max(saturation, 0.0), 1.0)
+        value = min(max(value + brighter, 0.0), 1.0)
+
+        start = np.floor(hue * 6)
+        part = hue * 6 - start
+        away = (start == _YELLOW) | (start == _CYAN) | (start == _MAGENTA)  # from a pure colour
+        low = value * (1 - saturation)
+        middle = value * (1 - (part if away else 1 - part) * saturation)
+        start = _RED if start == _ROUND else start
+        most_red, some_red = (
+            (start == _RED) | (start == _MAGENTA),
+            (start == _YELLOW) | (start == _BLUE),
+        )
+        most_green, some_green = (
+            (start == _YELLOW) | (start == _GREEN),
+            (start == _RED) | (start == _CYAN),
+        )
+        most_blue, some_blue = (
+            (start == _CYAN) | (start == _BLUE),
+            (start == _GREEN) | (start == _MAGENTA),
+        )
+        out[3 * i] = level(value if most_red else (middle if some_red else low))
+        out[3 * i + 1] = level(value if most_green else (middle if some_green else low))
+        out[3 * i + 2] = level(value if most_blue else (middle if some_blue else low))

@@ -1,17 +1,20 @@
 """Pictures of frost, and parts of them enlarged.
 
 They come from the files inside the installed `imagecorruptions` package (Apache-2.0), which is
-located but never imported: its code does not run with current libraries.
+located but never imported: its code does not run with current libraries. Two of them are JPEG
+files, which Pillow decodes.
 """
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spairc.draws.compiled import kernel
 from spairc.images import read_image
 from spairc.types import BadInput, Image, Size
 
@@ -23,9 +26,18 @@ TEXTURES: dict[str, str] = {
     "frost4.jpg": "3f8b91ca1a9fa7167b09e773da53f5ae60d0a1fd88f02a783f6e328a72887f6e",
     "frost5.jpg": "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2",
 }
+_LARGEST_KEPT = 2_000_000  # pixels of an enlarged picture: 6 MB
 _PACKAGE = "imagecorruptions"
 _ADVICE = "run: pip install --force-reinstall 'imagecorruptions>=1.1.2'"
 _SHARPNESS = -0.75  # the free parameter of cubic convolution (Keys, 1981); OpenCV's choice
+
+
+class Place(NamedTuple):
+    """A part of an enlarged picture."""
+
+    size: Size  # of all of it, enlarged
+    top: int  # the part's first row
+    left: int  # the part's first column
 
 
 @cache
@@ -46,6 +58,31 @@ def texture(number: int) -> Image:
     return picture
 
 
+def laid_over(image: Image, number: int, place: Place, own: float, added: float) -> Image:
+    """Return the picture times `own` plus a part of a frost picture times `added`, truncated.
+
+    Frost of common sizes is enlarged whole and kept: the next picture needs another part.
+
+    Args:
+        image: What is under the frost.
+        number: As `texture` counts them.
+        place: Which part of the frost, and how much it is enlarged.
+        own: How much of the picture stays.
+        added: How much frost is added.
+    """
+    height, width = image.shape[:2]
+    size, top, left = place
+    if size.width * size.height <= _LARGEST_KEPT:
+        frost = _whole(number, size)
+    else:
+        rows, columns = range(top, top + height), range(left, left + width)
+        frost, top, left = enlarged(texture(number), size, rows, columns), 0, 0
+    new = np.empty(image.shape, dtype=np.uint8)
+    under, over, out = (picture.reshape(len(picture), -1) for picture in (image, frost, new))
+    _blend(under, over, top, 3 * left, own, added, out)
+    return new
+
+
 def enlarged(picture: Image, size: Size, rows: range, columns: range) -> Image:
     """Return a part of the picture after cubic resizing to `size`.
 
@@ -61,16 +98,67 @@ def enlarged(picture: Image, size: Size, rows: range, columns: range) -> Image:
     """
     below, down = _taps(picture.shape[0], size.height, rows)
     beside, across = _taps(picture.shape[1], size.width, columns)
-    first, last = below.min(), below.max()
-    strip = picture[first : last + 1].astype(np.float64)
-    wide = np.zeros((strip.shape[0], len(columns), strip.shape[2]))
-    total = np.zeros((len(rows), *wide.shape[1:]))
-    for places, weights in zip(beside, across, strict=True):
-        wide += strip[:, places] * weights[:, None]
-    for places, weights in zip(below - first, down, strict=True):
-        total += wide[places] * weights[:, None, None]
-    total = np.floor(total + 0.5).clip(0, 255)
-    return total.astype(np.uint8)
+    part = np.empty((len(rows), len(columns), 3), dtype=np.uint8)
+    _convolve(picture, below, down, beside, across, part)
+    return part
+
+
+@lru_cache(maxsize=24)
+def _whole(number: int, size: Size) -> Image:
+    """Return all of a frost picture after cubic resizing, read-only."""
+    picture = enlarged(texture(number), size, range(size.height), range(size.width))
+    picture.setflags(write=False)
+    return picture
+
+
+@kernel
+def _blend(
+    image: NDArray[np.uint8],
+    frost: NDArray[np.uint8],
+    top: int,
+    left: int,
+    own: float,
+    added: float,
+    out: NDArray[np.uint8],
+) -> None:
+    """Write the weighted sum of a picture and a part of another; all are (H, W * 3)."""
+    for y in range(image.shape[0]):
+        row, new, ice = image[y], out[y], frost[top + y, left:]
+        for x in range(row.size):
+            new[x] = np.uint8(np.int32(min(max(own * row[x] + added * ice[x], 0.0), 255.0)))
+
+
+@kernel
+def _convolve(
+    picture: Image,
+    below: NDArray[np.int64],
+    down: NDArray[np.float64],
+    beside: NDArray[np.int64],
+    across: NDArray[np.float64],
+    out: Image,
+) -> None:
+    """Write rounded sums of four by four pixels: old rows are widened once, then summed."""
+    length = out.shape[1] * 3
+    first = below.min()
+    wide = np.empty((below.max() - first + 1, length))
+    for y in range(wide.shape[0]):
+        row, new = picture[first + y], wide[y]
+        for x in range(out.shape[1]):
+            for channel in range(3):
+                new[3 * x + channel] = (
+                    row[beside[0, x], channel] * across[0, x]
+                    + row[beside[1, x], channel] * across[1, x]
+                    + row[beside[2, x], channel] * across[2, x]
+                    + row[beside[3, x], channel] * across[3, x]
+                )
+    for y in range(out.shape[0]):
+        new = out[y].reshape(length)
+        a, b, c, d = down[0, y], down[1, y], down[2, y], down[3, y]
+        above, here = wide[below[0, y] - first], wide[below[1, y] - first]
+        next_, last = wide[below[2, y] - first], wide[below[3, y] - first]
+        for x in range(length):
+            total = above[x] * a + here[x] * b + next_[x] * c + last[x] * d
+            new[x] = np.uint8(np.int32(min(max(np.floor(total + 0.5), 0.0), 255.0)))
 
 
 def _folder() -> Path:

@@ -1,16 +1,19 @@
 """Random numbers that a key and a position determine; `spairc.draws` is their definition."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spairc.draws import philox, tables
+from spairc.draws.compiled import kernel
 from spairc.draws.protocol import Shape, Window
 from spairc.types import BadInput, Image
 
 KEY_BYTES = 8
 _WORD = 2**32
+_PART = 2**14  # words at a time
 
 
 class KeyedDraws:
@@ -34,18 +37,39 @@ class KeyedDraws:
         self._asked += 1
         return self._asked - 1
 
+    def words_in_parts(
+        self, count: int, values_per_word: int = 1
+    ) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
+        """Yield the next draw's words for some values after the others: which values, and words.
+
+        Parts are small enough to stay in the processor's cache. A part's words are overwritten
+        by the next part's.
+
+        Args:
+            count: How many values there are.
+            values_per_word: 1, or 2 where each takes half a word.
+        """
+        low, high = philox.halves(self.key)
+        draw = self.begin()
+        values = _PART * values_per_word
+        words = np.empty(_PART, dtype=np.uint32)
+        for first in range(0, count, values):
+            philox.fill(low, high, draw, first // (values_per_word * philox.WORDS_PER_BLOCK), words)
+            yield slice(first, min(first + values, count)), words
+
     def normal(self, shape: Shape, window: Window | None = None) -> NDArray[np.float64]:
         """Return entries of the normal table, chosen by 16 bits each."""
         draw = self.begin()
-        if window is None:
-            halves = self._half_words(draw, 0, math.prod(shape))
-            return tables.normal_table()[halves].reshape(shape)
-        positions = np.arange(math.prod(shape)).reshape(shape)[window]
-        if not positions.size:
-            return np.empty(positions.shape)
-        first = int(positions.flat[0])
-        halves = self._half_words(draw, first, int(positions.flat[-1]) - first + 1)
-        return tables.normal_table()[halves[positions - first]]
+        first, last = 0, shape[0]
+        if window is not None:
+            first, last, _ = window[0].indices(shape[0])
+        row = math.prod(shape[1:])
+        numbers = np.empty(max(last - first, 0) * row)
+        start = first * row // 2  # the word of the first half word
+        words = philox.words(self.key, start, numbers.size // 2 + 1, draw)
+        _choose(words, first * row % 2, tables.normal_table(), numbers)
+        rows = numbers.reshape(-1, *shape[1:])
+        return rows if window is None else rows[:, window[1]]
 
     def poisson(self, grey: Image, scale: int) -> NDArray[np.int64]:
         """Return counts from the alias tables of this scale, one word each."""
@@ -59,13 +83,15 @@ class KeyedDraws:
     def impulses(self, shape: Shape, amount: float) -> NDArray[np.int8]:
         """Return pepper where a word is small and salt where it is large."""
         words = philox.words(self.key, 0, math.prod(shape), self.begin()).reshape(shape)
-        few = math.floor(amount * 2**31 + 0.5)
+        few = tables.few_words(amount)
         return (words >= _WORD - few).astype(np.int8) - (words < few).astype(np.int8)
 
     def uniform(self, low: float, high: float, shape: Shape) -> NDArray[np.float64]:
         """Return the middles of 2**32 steps between `low` and `high`, one word each."""
-        words = philox.words(self.key, 0, math.prod(shape), self.begin()).reshape(shape)
-        return low + (high - low) * ((words + 0.5) / _WORD)
+        numbers = np.empty(shape)
+        words = philox.words(self.key, 0, numbers.size, self.begin())
+        _spread(words, low, high, numbers.reshape(-1))
+        return numbers
 
     def integer(self, below: int) -> int:
         """Return the upper word of `word * below`; words that would favour some are passed over.
@@ -82,9 +108,19 @@ class KeyedDraws:
                 return product // _WORD
             word += 1
 
-    def _half_words(self, draw: int, first: int, count: int) -> NDArray[np.uint16]:
-        """Return half words `first` to `first + count - 1` of a draw, the low half first."""
-        start = first // 2
-        words = philox.words(self.key, start, -(-(first + count) // 2) - start, draw)
-        halves = words.astype("<u4", copy=False).view("<u2")
-        return halves[first - 2 * start :][:count].astype(np.uint16, copy=False)
+
+@kernel
+def _choose(
+    words: NDArray[np.uint32], skipped: int, table: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """Write the entries that half words choose, the first `skipped` of which are left out."""
+    for i in range(out.size):
+        half = i + skipped
+        out[i] = table[(words[half >> 1] >> np.uint32(16 * (half & 1))) & np.uint32(0xFFFF)]
+
+
+@kernel
+def _spread(words: NDArray[np.uint32], low: float, high: float, out: NDArray[np.float64]) -> None:
+    """Write the middles of the words' steps between `low` and `high`."""
+    for i in range(out.size):
+        out[i] = low + (high - low) * ((words[i] + 0.5) / _WORD)

@@ -5,6 +5,7 @@ rounds correctly everywhere; the Poisson tables are made of whole numbers. No ca
 exp, log or erf, whose last bit differs between processors, takes part.
 """
 
+import math
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -48,6 +49,11 @@ def normal_table() -> NDArray[np.float64]:
     return table
 
 
+def few_words(amount: float) -> int:
+    """Return how many of the 2**32 words are pepper, and as many salt, at that amount of both."""
+    return math.floor(amount * 2**31 + 0.5)
+
+
 @cache
 def poisson_tables(scale: int) -> PoissonTables:
     """Return the alias tables that draw a count of mean `grey * scale / 255` for every grey.
@@ -62,6 +68,21 @@ def poisson_tables(scale: int) -> PoissonTables:
     thresholds.setflags(write=False)
     aliases.setflags(write=False)
     return PoissonTables(thresholds, aliases)
+
+
+@cache
+def packed_poisson_table(scale: int) -> NDArray[np.uint32]:
+    """Return threshold and alias in one word, shape (256, columns); read-only.
+
+    With 2**b columns the upper 32 - b bits are the threshold, the lower b the alias. A threshold
+    that needs one bit more closes nothing: its column is its own alias, and 0 stands for it.
+    """
+    thresholds, aliases = poisson_tables(scale)
+    columns = thresholds.shape[1]
+    effective = np.where(aliases == np.arange(columns), 0, thresholds)
+    packed: NDArray[np.uint32] = (effective * columns + aliases).astype(np.uint32)
+    packed.setflags(write=False)
+    return packed
 
 
 def _exp(y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,7 +19,9 @@ from spairc.protocols import Protocol
 from spairc.published import TABLE_4, TABLE_4_METRIC, is_official_test_list
 from spairc.report.tables import Cell, Table
 from spairc.runs import Run, Settings
+from spairc.scoring import check_direction
 from spairc.spec import CONDITIONS, CORRUPTION_NAMES, SEVERITIES
+from spairc.statistics import Interval
 from spairc.types import CLEAN, BadInput, Condition
 
 PUBLISHED = "published"  # the name of the baseline that is the paper's Table 4
@@ -58,6 +60,7 @@ class Summary:
     scores: Scores
     baseline_model: str | None
     baseline: Scores | None
+    side: str = "both"  # which picture of a pair was corrupted
 
     @property
     def complete(self) -> bool:
@@ -79,11 +82,7 @@ def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | 
             was run on other pairs, pictures or sides, or is "published" where the comparison
             would not be with like.
     """
-    if run.settings.direction != protocol.direction:
-        raise BadInput(
-            f"protocol {protocol.name!r} needs answers asked {protocol.direction}; {run.folder} "
-            f"was asked {run.settings.direction}: run spairc eval --protocol {protocol.name}"
-        )
+    check_direction(run, protocol)
     metric = protocol.metric(alpha)
     check_baseline(run.settings, run.pairs, metric, baseline)
     model, scores = None, None
@@ -94,10 +93,10 @@ def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | 
     settings = run.settings
     side = {"both": "both pictures", "source": "the source", "target": "the target"}[settings.side]
     dataset = f"{settings.dataset} {settings.split}: {settings.pairs} pairs, {side} corrupted"
-    dataset += f", {settings.corrupted['spec']}"
-    return Summary(
-        settings.model, metric, protocol.name, dataset, run.scores(metric), model, scores
-    )
+    kept = settings.corrupted["format"]
+    dataset += f", {settings.corrupted['spec']}" + ("" if kept == "lossless" else f", {kept}")
+    mine, name = run.scores(metric), settings.model
+    return Summary(name, metric, protocol.name, dataset, mine, model, scores, settings.side)
 
 
 def check_baseline(
@@ -137,22 +136,28 @@ def severity_table(summary: Summary) -> Table:
     return Table(title, header, tuple(rows))
 
 
-def headline(summary: Summary) -> list[str]:
-    """Return the numbers that stand for the whole run, a line each."""
+def headline(summary: Summary, intervals: Mapping[str, Interval] | None = None) -> list[str]:
+    """Return the numbers that stand for the whole run, a line each.
+
+    Args:
+        summary: The run.
+        intervals: By quantity, of the same scores; shown behind the number that they belong to.
+    """
     lines = []
     if CLEAN in summary.scores:
-        lines.append(f"clean PCK {summary.scores[CLEAN]:.1f}")
+        lines.append(f"clean PCK {summary.scores[CLEAN]:.1f}{_range(intervals, 'clean PCK')}")
     if not summary.complete:
         missing = len(CONDITIONS) - len(summary.scores)
         return [*lines, f"{missing} of 76 conditions are missing: no mPC, no mCE"]
-    lines.append(f"mPC {mean_corrupted(summary.scores):.1f}")
+    lines.append(f"mPC {mean_corrupted(summary.scores):.1f}{_range(intervals, 'mPC')}")
     if summary.scores[CLEAN] > 0:
-        lines.append(f"rPC {relative_corrupted(summary.scores):.1f} %")
+        lines.append(f"rPC {relative_corrupted(summary.scores):.1f} %{_range(intervals, 'rPC')}")
     if summary.baseline is None:
         return [*lines, "mCE needs a baseline: --baseline RUN"]
     against = f"against {summary.baseline_model}"
-    lines.append(f"mCE {mce(errors(summary.scores), errors(summary.baseline)):.1f} {against}")
-    return [*lines, _relative_line(summary, against)]
+    total = mce(errors(summary.scores), errors(summary.baseline))
+    lines.append(f"mCE {total:.1f}{_range(intervals, 'mCE')} {against}")
+    return [*lines, _relative_line(summary, f"{_range(intervals, 'relative mCE')} {against}")]
 
 
 def table_4(summaries: Sequence[Summary]) -> Table:
@@ -184,6 +189,12 @@ def table_4(summaries: Sequence[Summary]) -> Table:
 def errors(scores: Scores) -> dict[Condition, float]:
     """Return 100 - score for each condition."""
     return {condition: 100 - score for condition, score in scores.items()}
+
+
+def _range(intervals: Mapping[str, Interval] | None, name: str) -> str:
+    """Return an interval as it follows its number, nothing if there is none."""
+    found = (intervals or {}).get(name)
+    return "" if found is None else f" [{found.low:.1f}, {found.high:.1f}]"
 
 
 def _counted(summary: Summary) -> str:
@@ -226,7 +237,7 @@ def _relative_line(summary: Summary, against: str) -> str:
     if not defined:
         return "relative mCE is not defined: the baseline loses nothing"
     note = "" if defined == len(values) else f" (over the {defined} corruptions that hurt it)"
-    return f"relative mCE {relative_mce(mine, theirs):.1f} {against}{note}"
+    return f"relative mCE {relative_mce(mine, theirs):.1f}{against}{note}"
 
 
 def _check_comparable(settings: Settings, baseline: Run) -> None:

@@ -172,7 +172,8 @@ def disk(radius: int) -> NDArray[np.float32]:
     return np.array(rows, dtype=np.float32)
 
 
-def one_sided(length: int, sigma: float) -> list[float]:
+@cache
+def one_sided(length: int, sigma: float) -> tuple[float, ...]:
     """Return the weights of a streak that fades from its first pixel on; they add up to 1.
 
     Python's decimal arithmetic is the same everywhere, and its exp correctly rounded.
@@ -180,4 +181,4 @@ def one_sided(length: int, sigma: float) -> list[float]:
     powers = [Decimal(-(i**2)) / Decimal(2 * sigma**2) for i in range(length)]
     weights = [float(power.exp()) for power in powers]
     total = fsum(weights)
-    return [weight / total for weight in weights]
+    return tuple(weight / total for weight in weights)

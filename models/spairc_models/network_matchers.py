@@ -1,0 +1,196 @@
+"""The published networks as matchers: encode a picture once, match pairs, in original pixels.
+
+Points: the programs keep what they are given in float32, multiply it by the float32 ratio of the
+sides, and only then cut it to whole pixels (the CATs family) or read the cells around it (CHM,
+TransforMatcher). A point on the edge of a pixel depends on that, so it is done here as well.
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spairc.lookup import lookup
+from spairc.types import BadInput, Points, Query
+from spairc_models.adapter import (
+    Execution,
+    TorchMatcher,
+    batches,
+    details_of,
+    execution,
+    frozen,
+    one_thread_each,
+    running,
+)
+from spairc_models.catspp import CATsPlusPlus
+from spairc_models.networks import NETWORKS, Weights, cats_settings, weighted_network
+from spairc_models.preprocessing import Preprocessing
+from spairc_models.workspace import Workspace
+
+PAIRS_AT_ONCE = {"cpu": 1, "cuda": 8}  # on a CPU each thread has a pair of its own
+
+
+def cats_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but one have a default
+    name: str,
+    *,
+    checkpoint: str | Path | None = None,
+    weights: str | None = None,
+    hyperpixels: str | Sequence[int] | None = None,
+    heads: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int | None = None,
+) -> TorchMatcher:
+    """Return a CATs, whoever trained it, as a matcher.
+
+    Given points are cut to whole pixels of the 256 x 256 square; the flow of 16 x 16 cells is read
+    as if it were enlarged bilinearly, pixel centres at halves (`flow.reading_of`).
+
+    Args:
+        name: An entry of `NETWORKS`.
+        checkpoint: Its weights: a file, a folder, or hf://org/repo/file@revision.
+        weights: Instead of a checkpoint "random", for tests and timings.
+        hyperpixels: Which layers it reads, "0,8,20", where it is neither of the published ones.
+        heads: Of its attention, where they are not the published six.
+        device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
+        precision: "float32", or "bfloat16" for autocast.
+        batch_size: Pictures in one forward pass.
+
+    Raises:
+        BadInput: If any of them is not to be had, or the checkpoint is of another network.
+    """
+    known: dict[str, Any] = {"hyperpixels": _layers(hyperpixels), "heads": heads}
+    wanted = Weights(checkpoint, weights, partial(cats_settings, **known))
+    return _matcher(name, wanted, execution(device, precision, batch_size))
+
+
+def network_matcher(
+    name: str,
+    *,
+    checkpoint: str | Path | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int | None = None,
+) -> TorchMatcher:
+    """Return a published network as a matcher.
+
+    CATs++ and SCorrSAN cut given points to whole pixels of their square and read their flow as
+    CATs does; TransforMatcher and CHM mix the answers of the cells near a point (`transfer`).
+
+    Args:
+        name: An entry of `NETWORKS`.
+        checkpoint: Its weights: a file, a folder, or hf://org/repo/file@revision.
+        weights: Instead of a checkpoint "random", for tests and timings.
+        device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
+        precision: "float32", or "bfloat16" for autocast.
+        batch_size: Pictures in one forward pass.
+
+    Raises:
+        BadInput: If any of them is not to be had, or the checkpoint is of another network.
+    """
+    wanted = Weights(checkpoint, weights, lookup(NETWORKS, name, "network").settings)
+    return _matcher(name, wanted, execution(device, precision, batch_size))
+
+
+# What `spairc_models.MODELS` points at.
+cats = partial(cats_matcher, "cats")
+catspp = partial(network_matcher, "catspp")
+scorrsan = partial(network_matcher, "scorrsan")
+transformatcher = partial(network_matcher, "transformatcher")
+chm = partial(network_matcher, "chm")
+semimatch_cats = partial(cats_matcher, "semimatch-cats")
+matchme_cats = partial(cats_matcher, "matchme-cats")
+matchme_catspp = partial(network_matcher, "matchme-catspp")
+
+
+def _matcher(name: str, wanted: Weights, how: Execution) -> TorchMatcher:
+    """Return the matcher of a network."""
+    network, digest = weighted_network(name, wanted)
+    network = frozen(network, how)
+    preprocessing = Preprocessing(NETWORKS[name].side)
+    return TorchMatcher(
+        name=name,
+        preprocessing=preprocessing,
+        how=how,
+        features=partial(_encode, network),
+        find=partial(_find, network, how, preprocessing.side),
+        details=details_of(how, preprocessing, digest),
+    )
+
+
+def _layers(given: str | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return layer numbers from what a user gave; None if that was nothing."""
+    if given is None:
+        return None
+    parts = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+    if not parts or not all(str(part).isdecimal() for part in parts):
+        raise BadInput(f"hyperpixels {given!r}: write the numbers of layers as 0,8,20")
+    return tuple(int(part) for part in parts)
+
+
+def _encode(network: Any, pictures: Tensor) -> list[tuple[Tensor, ...]]:
+    """Return one tuple of tensors per picture, each with a first axis of one."""
+    encoded = network.encode_features(pictures)
+    return [tuple(part[i : i + 1] for part in encoded) for i in range(len(pictures))]
+
+
+def _find(network: Any, how: Execution, side: int, queries: Sequence[Query]) -> list[Points]:
+    """Return every query's answer in the target's square; it depends on nothing else asked."""
+    # CATs++ works pair by pair anyway, and 272 MB of features a pair are better not joined.
+    one_by_one = isinstance(network, CATsPlusPlus)
+    groups = list(batches(queries, 1 if one_by_one else PAIRS_AT_ONCE[how.device.type]))
+    memory = _Memory()
+
+    def answered(group: Sequence[Query]) -> list[Points]:
+        with running(how):
+            return _answers(network, group, _padded(group, side).to(how.device), memory)
+
+    if how.device.type != "cpu":
+        return [each for group in groups for each in answered(group)]
+    with one_thread_each() as count, ThreadPoolExecutor(count) as pool:
+        return [each for found in pool.map(answered, groups) for each in found]
+
+
+class _Memory(threading.local):
+    """What the pairs of one thread have in common."""
+
+    def __init__(self) -> None:
+        self.workspace = Workspace()
+
+
+def _answers(
+    network: Any, queries: Sequence[Query], points: Tensor, memory: _Memory
+) -> list[Points]:
+    """Return the answers of one batch of queries whose points are padded to one length."""
+    first = _joined([query.source for query in queries])
+    second = _joined([query.target for query in queries])
+    if isinstance(network, CATsPlusPlus):
+        found = network.match_points(first, second, points, memory.workspace)
+    else:
+        found = network.match_points(first, second, points)
+    answers = found.double().cpu().numpy()
+    return [part[: len(query.points)] for part, query in zip(answers, queries, strict=True)]
+
+
+def _joined(features: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Return the features of several pictures as one batch; those of one are not copied."""
+    if len(features) == 1:
+        return features[0]
+    return tuple(torch.cat(parts) for parts in zip(*features, strict=True))
+
+
+def _padded(queries: Sequence[Query], side: int) -> Tensor:
+    """Return (B, N, 2) float32 points in the source's square, with zeros past a query's own."""
+    points = np.zeros((len(queries), max(len(query.points) for query in queries), 2), np.float32)
+    for row, query in zip(points, queries, strict=True):
+        ratio = side / np.array(query.source_size, dtype=np.float64)
+        original = (query.points / ratio).astype(np.float32)
+        row[: len(original)] = original * ratio.astype(np.float32)
+    return torch.from_numpy(points)

@@ -1,0 +1,104 @@
+"""The command that trains: train; and what `spairc list recipes` shows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spairc.cli.common import FOLDER, progress
+
+if TYPE_CHECKING:
+    from matchme_train.loop import Progress
+    from matchme_train.train import Prepared
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--root", type=FOLDER, required=True, help="SPair-71k's folder.")
+@click.option("--unlabelled", type=FOLDER, help="PASCAL VOC 2012, or folders named as categories.")
+@click.option("--from-checkpoint", help="The first annotator, in place of training one.")
+@click.option("--out", type=FOLDER, help="The run's folder.  [default: runs/RECIPE]")
+@click.option("--epochs", type=int, help="Of each stage.  [default: the recipe's]")
+@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="May be repeated.")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
+@click.option("--precision", default="float32", show_default=True, help="Or bfloat16.")
+@click.option("--workers", type=int, default=0, show_default=True, help="That prepare pairs.")
+@click.option("--checkpoint-every", type=int, default=500, show_default=True, help="Steps.")
+def train(
+    recipe: str, epochs: int | None, changes: tuple[str, ...], out: Path | None, **given: Any
+) -> None:
+    """Train a network by RECIPE.
+
+    RECIPE is a name of `spairc list recipes`, or a TOML file of your own. A run that was stopped
+    goes on where it was. When it is done, `spairc eval --checkpoint OUT` evaluates it.
+
+    Example: spairc train supervised-cats --root SPair-71k --set optimiser.batch_size=16
+    """
+    from matchme_train.recipe import load_recipe, with_epochs
+    from matchme_train.stages import length_of, stage_names
+    from matchme_train.train import Request, prepare, register
+    from matchme_train.train import train as run
+
+    chosen = load_recipe(recipe, changes)
+    chosen = chosen if epochs is None else with_epochs(chosen, epochs)
+    folder = out or Path("runs") / Path(recipe).stem
+    prepared = prepare(Request(recipe=chosen, out=folder, **given))
+    for note in prepared.notes:
+        click.echo(note)
+    click.echo(f"run: {folder}")
+    names = stage_names(chosen, given["from_checkpoint"])
+    lengths = {name: length_of(prepared.material, name) for name in names}
+    with progress(sum(lengths.values()), "step") as advance:
+        done = run(prepared, _watcher(lengths, advance))
+    click.echo(_ending(prepared, register(done, chosen)))
+
+
+def recipes() -> str:
+    """Return the recipes that ship with spairc: what each trains, and its published score."""
+    from matchme_train.recipe import load_recipe, recipe_names
+    from spairc.report.tables import Table, as_columns
+
+    rows = []
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        score = "" if recipe.published is None else f"{recipe.published:.1f}"
+        rows.append((name, recipe.description, score, recipe.model))
+    header = ("recipe", "what it trains", "SPair-71k", "model")
+    return as_columns(
+        Table("PCK@0.1 on the test split as its paper reports it", header, tuple(rows))
+    )
+
+
+def _watcher(
+    lengths: dict[str, int], advance: Callable[[int], object]
+) -> "Callable[[Progress], None]":
+    """Return what moves the bar along and prints a line after each epoch."""
+    shown = 0
+    before = {name: sum(list(lengths.values())[:place]) for place, name in enumerate(lengths)}
+
+    def watch(told: "Progress") -> None:
+        nonlocal shown
+        now = before[told.stage] + told.epoch * told.steps + told.step
+        advance(now - shown)
+        shown = now
+        if told.validation_pck is not None:
+            parts = ", ".join(f"{name} {value:.4g}" for name, value in told.losses.items())
+            click.echo(
+                f"{told.stage} epoch {told.epoch + 1} of {told.epochs}: {parts}; "
+                f"validation PCK@0.1 {told.validation_pck:.1f}"
+            )
+
+    return watch
+
+
+def _ending(prepared: "Prepared", registered: Path) -> str:
+    """Return what is told of a finished run."""
+    recipe, out = prepared.request.recipe, prepared.request.out
+    lines = [f"weights: {out / 'model_best.safetensors'}", f"registered: {registered}"]
+    if recipe.published is not None:
+        lines.append(
+            f"its paper reports {recipe.published:.1f} on the test split: "
+            f"spairc eval --model {recipe.model} --checkpoint {out} --root {prepared.request.root}"
+        )
+    return "\n".join(lines)
