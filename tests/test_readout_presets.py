@@ -286,15 +286,30 @@ def test_a_user_may_change_what_a_short_name_sets(name: str, shape: tuple[int, .
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_short_name_gives_a_matcher(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "side", "shape"),
+    [
+        ("dino-vits16", 64, (4, 4, 384)),
+        ("dino-vitb16", 64, (4, 4, 768)),
+        ("dinov2-vits14", 56, (4, 4, 384)),
+        ("dinov2-vitb14", 56, (4, 4, 768)),
+        ("dinov2-vitl14", 56, (4, 4, 1024)),
+        ("clip-vitb16", 64, (4, 4, 768)),
+        ("convnext-base", 128, (4, 4, 1024)),
+    ],
+)
+def test_a_picture_matches_itself_by_every_short_name(
+    name: str, side: int, shape: tuple[int, ...]
+) -> None:
     pytest.importorskip("timm")
-    matcher = load_model(name, weights="random", device="cpu")
-    image = np.random.default_rng(1).integers(0, 256, (31, 47, 3), dtype=np.uint8)
+    matcher = load_model(name, weights="random", device="cpu", side=side)
+    image = np.random.default_rng(1).integers(0, 256, (48, 96, 3), dtype=np.uint8)
     grid = matcher.encode([image])[0]
-    query = Query(grid, grid, np.array([[20.0, 9.0]]), Size(47, 31), Size(47, 31), "car")
-    step = 47 / grid.shape[1]
-    assert np.abs(matcher.match([query])[0] - [20, 9]).max() <= step
+    assert grid.shape == shape
+    # Centres of the eight cells that the padded picture fills.
+    points = np.array([[12.0 + 24 * x, 12.0 + 24 * y] for y in range(2) for x in range(4)])
+    query = Query(grid, grid, points, Size(96, 48), Size(96, 48), "car")
+    np.testing.assert_allclose(matcher.match([query])[0], points, atol=1e-9)
 
 
 def test_a_matcher_can_be_given_a_label_for_the_tables() -> None:
