@@ -154,6 +154,8 @@ def execute(
         BadInput: If the matcher gives a bad answer (the pair is named), the disk is full, or a
             worker died.
     """
+    if shard is None:
+        _sweep(run)
     todo = []
     for unit in shard_of(list(units(planned.pairs, planned.conditions)), shard):
         if _is_done(run, unit):
@@ -179,6 +181,7 @@ def join(run: Run) -> None:
     Raises:
         BadInput: If no condition is complete, or a file is damaged.
     """
+    _sweep(run)
     for condition in CONDITIONS:
         _join(run, condition)
     write_scores(run)
@@ -280,6 +283,12 @@ def _log(run: Run, answered: Answered) -> None:
         log.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
+def _sweep(run: Run) -> None:
+    """Remove what a killed process left half written; never while other shards may be writing."""
+    for path in run.folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
 def _join(run: Run, condition: Condition) -> None:
     """Join a condition's units into one file when the last of them is there."""
     categories, inverse = np.unique(run.pairs.categories, return_inverse=True)
@@ -290,6 +299,4 @@ def _join(run: Run, condition: Condition) -> None:
     for number, part in enumerate(parts):
         found[run.pairs.rows(np.flatnonzero(inverse == number))] = read_points(part)
     write_points(run.predictions(condition), run.pairs, found)
-    for part in parts:
-        part.unlink()
-    parts[0].parent.rmdir()
+    shutil.rmtree(parts[0].parent, ignore_errors=True)

@@ -98,6 +98,18 @@ def test_the_log_tells_how_long_the_matcher_waited_for_pictures(
     assert all('"waited": ' in line for line in lines)
 
 
+def test_what_a_killed_process_left_half_written_is_swept_away(
+    tiny_root: Path, tmp_path: Path
+) -> None:
+    run_in(tiny_root, tmp_path / "whole")
+    run_in(tiny_root, tmp_path / "killed", shard="1/3")
+    for name in ("units/contrast@3/.000.parquet.v41c.part", "predictions/.clean.parquet.x.part"):
+        (tmp_path / "killed" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "killed" / name).write_bytes(b"half")
+    run_in(tiny_root, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
 def killed_and_resumed(root: Path, out: Path, kills: int, *options: str) -> None:
     """Start `spairc eval`, kill it at a random moment, again and again; then let it end."""
     command = [sys.executable, "-c", "from spairc.cli import main; main()", "eval"]
