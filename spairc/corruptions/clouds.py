@@ -48,7 +48,7 @@ def clouded(image: Image, layer: HeightMap, amount: float) -> Image:
     """
     foggy = np.empty(image.shape, dtype=np.uint8)
     rows, new = (picture.reshape(len(picture), -1) for picture in (image, foggy))
-    _mix(rows, layer, np.float32(amount), amount, new)
+    _mix(rows, layer, (layer.min(), layer.max()), amount, new)
     return foggy
 
 
@@ -129,25 +129,16 @@ def _woven(corners: HeightMap, upper: HeightMap, left: HeightMap, centres: Heigh
 
 
 @kernel
-def _ends(heights: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
-    """Return the lowest and the highest."""
-    low = high = heights[0]
-    for i in range(heights.size):
-        low, high = min(low, heights[i]), max(high, heights[i])
-    return low, high
-
-
-@kernel
 def _mix(
     image: NDArray[np.uint8],
     layer: HeightMap,
-    thickness: np.float32,
+    ends: tuple[np.float32, np.float32],
     amount: float,
     out: NDArray[np.uint8],
 ) -> None:
     """Write (picture + clouds) * brightest / (brightest + amount), in that order. (H, W * 3)."""
+    low, high, thickness = ends[0], ends[1], np.float32(amount)
     brightest = fraction(image.max())
-    low, high = _ends(layer.reshape(-1))
     clouds = np.empty(image.shape[1] // 3)
     for y in range(image.shape[0]):
         row, new, heights = image[y], out[y], layer[y]

@@ -24,16 +24,14 @@ _NINTH = 1 / 9
 _SLOPE, _SLOPE_BITS = 13573, 15  # the tangent of 22.5 degrees, and how many bits it is shifted by
 
 
-def splashed(image: Image, liquid: NDArray[np.float64], threshold: float, strength: float) -> Image:
+def splashed(image: Image, drops: Plane, strength: float) -> Image:
     """Return the picture behind drops of water.
 
     Args:
         image: (H, W, 3).
-        liquid: (H, W): a drop is where it reaches the threshold.
-        threshold: From 0 to 1.
+        drops: (H, W): how much liquid there is, 0 between drops.
         strength: How much of its colour the thickest water adds.
     """
-    drops = _drops(liquid, threshold)
     thickness = _thickness(drops, _embossed(_equalised(_depths(_distances(_edges(drops))))))
     splashed = np.empty(image.shape, dtype=np.uint8)
     _pour(
@@ -59,16 +57,6 @@ def soiled(image: Image, mud: NDArray[np.float32]) -> Image:
 
 
 @kernel
-def _drops(liquid: NDArray[np.float64], threshold: float) -> Plane:
-    """Return the liquid in grey levels, truncated; 0 where it is below the threshold."""
-    drops = np.empty(liquid.shape, dtype=np.uint8)
-    new, old = drops.reshape(-1), liquid.reshape(-1)
-    for i in range(new.size):
-        new[i] = np.uint8(np.int32((0.0 if old[i] < threshold else old[i]) * 255))
-    return drops
-
-
-@kernel
 def _edges(drops: Plane) -> NDArray[np.bool_]:
     """Return where Canny's edges are (1986).
 
@@ -80,24 +68,46 @@ def _edges(drops: Plane) -> NDArray[np.bool_]:
     kept = np.zeros((height + 2, width + 2), dtype=np.uint8)
     for y in range(height):
         _find_ridges(across[y], down[y], steep[y], steep[y + 1], steep[y + 2], kept[y + 1, 1:-1])
-    flat = kept.reshape(-1)
-    found = np.empty(flat.size, dtype=np.int32)  # places whose neighbours are to be looked at
-    number = 0
-    for place in range(flat.size):
-        if flat[place] == _EDGE:
-            found[number] = place
-            number += 1
-    while number:
-        number -= 1
-        place = found[number]
-        for row in range(place - width - 2, place + width + 3, width + 2):
-            for near in range(row - 1, row + 2):
-                if flat[near] == _PERHAPS:
-                    flat[near] = _EDGE
-                    found[number] = near
-                    number += 1
+    _connect(kept.reshape(-1), width + 2)
     edges: NDArray[np.bool_] = kept[1:-1, 1:-1] == _EDGE
     return edges
+
+
+@kernel
+def _connect(kinds: NDArray[np.uint8], length: int) -> None:
+    """Make edges of the pixels that perhaps are, if they are connected to one.
+
+    Args:
+        kinds: Rows one after another, with a border of 0.
+        length: Of a row.
+    """
+    perhaps = np.empty(kinds.size, dtype=np.int32)
+    number = 0
+    for place in range(kinds.size):
+        perhaps[number] = place  # is written over unless it counts: no branch, no wrong guess
+        number += kinds[place] == _PERHAPS
+    waiting = np.empty(number, dtype=np.int32)  # edges whose neighbours are to be looked at
+    for i in range(number):
+        if kinds[perhaps[i]] != _PERHAPS or not _touches_edge(kinds, perhaps[i], length):
+            continue
+        kinds[perhaps[i]], waiting[0], last = _EDGE, perhaps[i], 0
+        while last >= 0:
+            place, last = waiting[last], last - 1
+            for row in range(place - length, place + length + 1, length):
+                for near in range(row - 1, row + 2):
+                    if kinds[near] == _PERHAPS:
+                        last += 1
+                        kinds[near], waiting[last] = _EDGE, near
+
+
+@kernel
+def _touches_edge(kinds: NDArray[np.uint8], place: int, length: int) -> bool:
+    """Return whether one of the eight neighbours is an edge."""
+    for row in range(place - length, place + length + 1, length):
+        for near in range(row - 1, row + 2):
+            if kinds[near] == _EDGE:
+                return True
+    return False
 
 
 @kernel

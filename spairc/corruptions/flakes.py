@@ -4,6 +4,7 @@ In imagecorruptions' precisions and order of operations.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,15 @@ _DEGREE = 0.017453292519943295  # pi / 180
 _TERMS = 40  # of the series: the next is below 1e-26
 
 
-def zoomed(flakes: NDArray[np.float64], zoom: float, threshold: float) -> NDArray[np.float64]:
+class Layer(NamedTuple):
+    """Flakes before they fall, with a border at both sides in which the outermost pixel repeats."""
+
+    exact: NDArray[np.float64]  # (at least H, at least W + 2 * margin), from 0 to 1
+    short: NDArray[np.float32]  # the same, rounded
+    margin: int  # pixels
+
+
+def zoomed(flakes: NDArray[np.float64], zoom: float, threshold: float, margin: int) -> Layer:
     """Return the plane enlarged, 0 instead of what is below the threshold, 1 of what is above 1.
 
     By linear interpolation, corner to corner (SciPy's zoom of order 1).
@@ -27,20 +36,21 @@ def zoomed(flakes: NDArray[np.float64], zoom: float, threshold: float) -> NDArra
     height, width = (round(length * zoom) for length in flakes.shape)
     above, down = _places(flakes.shape[0], height)
     left, across = _places(flakes.shape[1], width)
-    layer = np.empty((height, width))
+    exact = np.empty((height, width + 2 * margin))
+    layer = Layer(exact, np.empty(exact.shape, dtype=np.float32), margin)
     _interpolate(flakes, above, down, left, across, threshold, layer)
     return layer
 
 
 def streaked(
-    layer: NDArray[np.float64], weights: tuple[float, ...], angle: float, size: Size
+    layer: Layer, weights: tuple[float, ...], angle: float, size: Size
 ) -> NDArray[np.uint8]:
     """Return the top left part of the layer, smeared in one direction, in grey levels (rounded).
 
     Beyond the border of the layer the outermost pixel repeats.
 
     Args:
-        layer: From 0 to 1.
+        layer: Its margin is at least as many pixels as there are weights.
         weights: Of the pixel itself, of the next one in that direction, and so on.
         angle: In degrees, clockwise from the right.
         size: Of the part; the layer is at least as large.
@@ -49,21 +59,8 @@ def streaked(
     # To the nearest pixel; of two that are as near, to the lower number, as published.
     rows = np.array([math.ceil(i * rise - 0.5) for i in range(len(weights))])
     columns = np.array([math.ceil(i * run - 0.5) for i in range(len(weights))])
-    margin = len(weights)
-    padded = np.empty((layer.shape[0], layer.shape[1] + 2 * margin))
-    padded[:, margin:-margin] = layer
-    padded[:, :margin], padded[:, -margin:] = layer[:, :1], layer[:, -1:]
     streaks = np.empty((size.height, size.width), dtype=np.uint8)
-    double = np.array(weights)
-    _smear(
-        padded,
-        padded.astype(np.float32),
-        rows,
-        margin + columns,
-        double,
-        double.astype(np.float32),
-        streaks,
-    )
+    _smear(layer, rows, layer.margin + columns, np.array(weights), streaks)
     return streaks
 
 
@@ -118,43 +115,49 @@ def _interpolate(
     left: NDArray[np.int64],
     across: NDArray[np.float64],
     threshold: float,
-    out: NDArray[np.float64],
+    layer: Layer,
 ) -> None:
     """Write weighted sums of four, the upper left first."""
     height, width = flakes.shape
-    here, beside = np.empty((2, out.shape[1])), np.empty((2, out.shape[1]))
+    length, margin = left.size, layer.margin
+    here, beside = np.empty((2, length)), np.empty((2, length))
     near, far = across[0], across[1]
     ready = -1
-    for y in range(out.shape[0]):
+    for y in range(above.size):
         if above[y] != ready:
             ready = above[y]
             for k in range(2):
                 row = flakes[min(ready + k, height - 1)]
-                for x in range(out.shape[1]):
+                for x in range(length):
                     here[k, x], beside[k, x] = row[left[x]], row[min(left[x] + 1, width - 1)]
         upper, lower = down[0, y], down[1, y]
-        new, a, b, c, d = out[y], here[0], beside[0], here[1], beside[1]
-        for x in range(new.size):
+        exact, a, b, c, d = layer.exact[y], here[0], beside[0], here[1], beside[1]
+        new = exact[margin:]
+        for x in range(length):
             flake = a[x] * upper * near[x] + b[x] * upper * far[x]
             flake = flake + c[x] * lower * near[x] + d[x] * lower * far[x]
             new[x] = 0.0 if flake < threshold else min(max(flake, 0.0), 1.0)
+        exact[:margin] = new[0]
+        new[length:] = new[length - 1]
+        short = layer.short[y]
+        for x in range(exact.size):
+            short[x] = np.float32(exact[x])
 
 
 @kernel
 def _smear(
-    padded: NDArray[np.float64],
-    short: NDArray[np.float32],
+    layer: Layer,
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     weights: NDArray[np.float64],
-    light: NDArray[np.float32],
     out: NDArray[np.uint8],
 ) -> None:
-    """Write rounded weighted sums; `columns` counts from the padded border.
+    """Write rounded weighted sums; `columns` counts from the border of the margin.
 
     They are made in float32 first; where its error could decide, again in float64.
     """
-    total, last = np.empty(out.shape[1], dtype=np.float32), padded.shape[0] - 1
+    short, light = layer.short, weights.astype(np.float32)
+    total, last = np.empty(out.shape[1], dtype=np.float32), short.shape[0] - 1
     # Each value and weight, product and sum, none above 1, is rounded to 24 bits.
     margin = np.float32(255 * 2.0**-24 * (weights.size + 8))
     for y in range(out.shape[0]):
@@ -175,7 +178,7 @@ def _smear(
             new = out[y]
             for x in range(new.size):
                 if total[x] == _DOUBTFUL:
-                    new[x] = _rounded_sum(padded, rows, columns, weights, y, x)
+                    new[x] = _rounded_sum(layer.exact, rows, columns, weights, y, x)
 
 
 @kernel

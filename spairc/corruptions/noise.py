@@ -7,6 +7,7 @@ words, part by part, without ever becoming an array of numbers.
 """
 
 from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from spairc.draws import Draws, KeyedDraws, tables
 from spairc.draws.compiled import kernel
 from spairc.types import Image
 
+N = TypeVar("N", bound=np.number[Any])
 _FEW = 2048  # values at a time, whose noise stays in the fastest memory
 _LOWER = np.uint32(0xFFFF)  # 16 of 32 bits
 
@@ -63,9 +65,9 @@ def speckle_noise(image: Image, severity: int, draws: Draws) -> Image:
     values, noisy = image.ravel(), np.empty(image.size, dtype=np.uint8)
     if isinstance(draws, KeyedDraws):
         for part, words in draws.words_in_parts(image.size, values_per_word=2):
-            _multiply_from(values[part], words, _scaled(deviation), noisy[part])
+            _multiply_from(values[part], words, tables.normal_units(), deviation, noisy[part])
     else:
-        _multiply(values, deviation * draws.normal((image.size,)), noisy)
+        _multiply(values, draws.normal((image.size,)), 1.0, deviation, noisy)
     return noisy.reshape(image.shape)
 
 
@@ -78,12 +80,6 @@ def _shifts(deviation: float) -> NDArray[np.int16]:
     all values and entries).
     """
     return np.floor(255 * (deviation * tables.normal_table())).astype(np.int16)
-
-
-@cache
-def _scaled(deviation: float) -> NDArray[np.float64]:
-    """Return the normal table times a deviation."""
-    return deviation * tables.normal_table()
 
 
 @kernel
@@ -104,9 +100,7 @@ def _shift(
 
 
 @kernel
-def _choose(
-    words: NDArray[np.uint32], table: NDArray[np.generic], out: NDArray[np.generic]
-) -> None:
+def _choose(words: NDArray[np.uint32], table: NDArray[N], out: NDArray[N]) -> None:
     """Write the entries that half words choose: in a loop of its own, for it is not vectorised."""
     for i in range(out.size):
         out[i] = table[(words[i >> 1] >> np.uint32(16 * (i & 1))) & _LOWER]
@@ -121,27 +115,32 @@ def _add(values: NDArray[np.uint8], noise: NDArray[np.float64], out: NDArray[np.
 
 @kernel
 def _multiply(
-    values: NDArray[np.uint8], noise: NDArray[np.float64], out: NDArray[np.uint8]
+    values: NDArray[np.uint8],
+    numbers: NDArray[N],
+    unit: float,
+    deviation: float,
+    out: NDArray[np.uint8],
 ) -> None:
-    """Add noise in proportion to each value."""
+    """Add noise in proportion to each value; the numbers are multiples of a unit."""
     for i in range(values.size):
         value = fraction(values[i])
-        out[i] = level(value + value * noise[i])
+        out[i] = level(value + value * (deviation * (numbers[i] * unit)))
 
 
 @kernel
 def _multiply_from(
     values: NDArray[np.uint8],
     words: NDArray[np.uint32],
-    noise: NDArray[np.float64],
+    units: NDArray[np.int32],
+    deviation: float,
     out: NDArray[np.uint8],
 ) -> None:
     """Add the noise that each half word chooses, in proportion to each value."""
-    chosen = np.empty(_FEW, dtype=np.float64)
+    chosen = np.empty(_FEW, dtype=np.int32)
     for first in range(0, values.size, _FEW):
         some, new = values[first : first + _FEW], out[first : first + _FEW]
-        _choose(words[first // 2 :], noise, chosen[: some.size])
-        _multiply(some, chosen, new)
+        _choose(words[first // 2 :], units, chosen[: some.size])
+        _multiply(some, chosen, tables.NORMAL_UNIT, deviation, new)
 
 
 @kernel

@@ -12,6 +12,7 @@ from spairc.corruptions.clouds import clouded, clouds
 from spairc.corruptions.drops import soiled, splashed
 from spairc.corruptions.flakes import snowed, streaked, zoomed
 from spairc.corruptions.gaussian import smooth
+from spairc.corruptions.liquid import Liquid, poured
 from spairc.corruptions.textures import TEXTURES, Place, laid_over, texture
 from spairc.corruptions.weights import one_sided
 from spairc.draws import Draws
@@ -30,13 +31,12 @@ _SNOW = (
 _FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 # amount, and by what the roughness is divided from one scale to the next
 _FOG = ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4))
-# mean, deviation, sigma and threshold of the liquid
 _LIQUID = (
-    (0.65, 0.3, 4, 0.69),
-    (0.65, 0.3, 3, 0.68),
-    (0.65, 0.3, 2, 0.68),
-    (0.65, 0.3, 1, 0.65),
-    (0.67, 0.4, 1, 0.65),
+    Liquid(mean=0.65, deviation=0.3, sigma=4.0, threshold=0.69),
+    Liquid(mean=0.65, deviation=0.3, sigma=3.0, threshold=0.68),
+    Liquid(mean=0.65, deviation=0.3, sigma=2.0, threshold=0.68),
+    Liquid(mean=0.65, deviation=0.3, sigma=1.0, threshold=0.65),
+    Liquid(mean=0.67, deviation=0.4, sigma=1.0, threshold=0.65),
 )
 _WATER_STRENGTH = (0.6, 0.6, 0.5)  # severities 1 to 3; 4 and 5 are mud
 _MUD_SIGMA = 1.5
@@ -52,9 +52,9 @@ def snow(image: Image, severity: int, draws: Draws) -> Image:
     height, width = image.shape[:2]
     centre = (_centre(height, zoom), _centre(width, zoom))
     flakes = mean + deviation * draws.normal((height, width), centre)
-    layer = zoomed(flakes, zoom, threshold)
-    angle = float(draws.uniform(-135, -45, ()))
     weights = one_sided(2 * radius + 1, sigma)
+    layer = zoomed(flakes, zoom, threshold, len(weights))
+    angle = float(draws.uniform(-135, -45, ()))
     streaks = streaked(layer, weights, angle, Size(width, height))
     return snowed(image, streaks, own)
 
@@ -94,13 +94,11 @@ def spatter(image: Image, severity: int, draws: Draws) -> Image:
 
     Draws: normal (H, W).
     """
-    mean, deviation, sigma, threshold = _LIQUID[severity - 1]
-    liquid = deviation * draws.normal(image.shape[:2])
-    liquid += mean
-    liquid = smooth(liquid, sigma)
-    if severity <= len(_WATER_STRENGTH):
-        return splashed(image, liquid, threshold, _WATER_STRENGTH[severity - 1])
-    mud = smooth((liquid > threshold).astype(np.float32), _MUD_SIGMA)
+    solid = severity > len(_WATER_STRENGTH)
+    drops = poured(draws.normal(image.shape[:2]), _LIQUID[severity - 1], solid=solid)
+    if not solid:
+        return splashed(image, drops, _WATER_STRENGTH[severity - 1])
+    mud = smooth((drops > 0).astype(np.float32), _MUD_SIGMA)
     mud[mud < _MUD_THRESHOLD] = 0
     return soiled(image, mud)
 

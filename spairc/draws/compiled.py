@@ -31,6 +31,16 @@ def kernel(function: F) -> F:
     return compiled
 
 
+def inlined(function: F) -> F:
+    """Return a function for use inside kernels, each of which gets a copy of it.
+
+    For what is called once a pixel: a call that the compiler sees through too late keeps it from
+    working on several pixels at a time.
+    """
+    compiled: F = numba.njit(function, nogil=True, error_model="numpy", inline="always")
+    return compiled
+
+
 class _Notice(event.Listener):
     """Tells the user, once, why the first picture takes longer: only where kernels are compiled."""
 

@@ -13,7 +13,8 @@ from spairc.types import BadInput, Image
 
 KEY_BYTES = 8
 _WORD = 2**32
-_PART = 2**14  # words at a time
+_PART = 2**16  # words at a time
+_FEW = 2**11  # words at a time inside a kernel
 
 
 class KeyedDraws:
@@ -51,8 +52,9 @@ class KeyedDraws:
         """
         low, high = philox.halves(self.key)
         draw = self.begin()
-        values = _PART * values_per_word
-        words = np.empty(_PART, dtype=np.uint32)
+        needed = philox.WORDS_PER_BLOCK * -(-count // (philox.WORDS_PER_BLOCK * values_per_word))
+        words = np.empty(min(_PART, needed), dtype=np.uint32)
+        values = len(words) * values_per_word
         for first in range(0, count, values):
             philox.fill(low, high, draw, first // (values_per_word * philox.WORDS_PER_BLOCK), words)
             yield slice(first, min(first + values, count)), words
@@ -67,7 +69,7 @@ class KeyedDraws:
         numbers = np.empty(max(last - first, 0) * row)
         start = first * row // 2  # the word of the first half word
         words = philox.words(self.key, start, numbers.size // 2 + 1, draw)
-        _choose(words, first * row % 2, tables.normal_table(), numbers)
+        _choose(words, first * row % 2, tables.normal_units(), numbers)
         rows = numbers.reshape(-1, *shape[1:])
         return rows if window is None else rows[:, window[1]]
 
@@ -89,8 +91,7 @@ class KeyedDraws:
     def uniform(self, low: float, high: float, shape: Shape) -> NDArray[np.float64]:
         """Return the middles of 2**32 steps between `low` and `high`, one word each."""
         numbers = np.empty(shape)
-        words = philox.words(self.key, 0, numbers.size, self.begin())
-        _spread(words, low, high, numbers.reshape(-1))
+        _spread(*philox.halves(self.key), self.begin(), low, high, numbers.reshape(-1))
         return numbers
 
     def integer(self, below: int) -> int:
@@ -111,16 +112,23 @@ class KeyedDraws:
 
 @kernel
 def _choose(
-    words: NDArray[np.uint32], skipped: int, table: NDArray[np.float64], out: NDArray[np.float64]
+    words: NDArray[np.uint32], skipped: int, units: NDArray[np.int32], out: NDArray[np.float64]
 ) -> None:
     """Write the entries that half words choose, the first `skipped` of which are left out."""
     for i in range(out.size):
         half = i + skipped
-        out[i] = table[(words[half >> 1] >> np.uint32(16 * (half & 1))) & np.uint32(0xFFFF)]
+        unit = units[(words[half >> 1] >> np.uint32(16 * (half & 1))) & np.uint32(0xFFFF)]
+        out[i] = unit * tables.NORMAL_UNIT
 
 
 @kernel
-def _spread(words: NDArray[np.uint32], low: float, high: float, out: NDArray[np.float64]) -> None:
-    """Write the middles of the words' steps between `low` and `high`."""
-    for i in range(out.size):
-        out[i] = low + (high - low) * ((words[i] + 0.5) / _WORD)
+def _spread(
+    key: int, key_rest: int, draw: int, low: float, high: float, out: NDArray[np.float64]
+) -> None:
+    """Write the middles of a draw's words' steps between `low` and `high`."""
+    words = np.empty(_FEW, dtype=np.uint32)
+    for first in range(0, out.size, _FEW):
+        some = out[first : first + _FEW]
+        philox.fill(key, key_rest, draw, first // 4, words[: (some.size + 3) // 4 * 4])
+        for i in range(some.size):
+            some[i] = low + (high - low) * ((words[i] + 0.5) / _WORD)

@@ -49,6 +49,14 @@ def normal_table() -> NDArray[np.float64]:
     return table
 
 
+@cache
+def normal_units() -> NDArray[np.int32]:
+    """Return the normal table in units of NORMAL_UNIT: the same in half the size; read-only."""
+    units: NDArray[np.int32] = (normal_table() / NORMAL_UNIT).astype(np.int32)
+    units.setflags(write=False)
+    return units
+
+
 def few_words(amount: float) -> int:
     """Return how many of the 2**32 words are pepper, and as many salt, at that amount of both."""
     return math.floor(amount * 2**31 + 0.5)
