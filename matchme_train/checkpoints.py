@@ -60,6 +60,7 @@ class RunFolder:
     """The folder of a training run."""
 
     path: Path
+    writes: bool = True  # of processes that train together, one does
 
     def best(self, stage: str) -> Path:
         """Return the file with a stage's best weights."""
@@ -81,7 +82,8 @@ class RunFolder:
         Raises:
             BadInput: If there is no space or no permission.
         """
-        _write(path, weights_of(network), told)
+        if self.writes:
+            _write(path, weights_of(network), told)
 
     def write_checkpoint(
         self,
@@ -94,6 +96,8 @@ class RunFolder:
         Raises:
             BadInput: If there is no space or no permission; earlier files are left as they are.
         """
+        if not self.writes:
+            return
         tensors = {"random/cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             tensors["random/cuda"] = torch.cuda.get_rng_state()
@@ -144,6 +148,8 @@ class RunFolder:
 
     def write_tables(self, position: Position) -> None:
         """Write the epochs' table, and cut the steps' table to the position's steps."""
+        if not self.writes:
+            return
         _write_table(self.path / "epochs.csv", EPOCH_FIELDS, position.history)
         path = self.path / "steps.csv"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
@@ -152,11 +158,15 @@ class RunFolder:
 
     def add_step(self, row: Mapping[str, Any]) -> None:
         """Add a line to the steps' table."""
+        if not self.writes:
+            return
         with (self.path / "steps.csv").open("a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, STEP_FIELDS, lineterminator="\n").writerow(row)
 
     def log(self, **told: Any) -> None:
         """Add a line to the log."""
+        if not self.writes:
+            return
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(told, ensure_ascii=False) + "\n")
 

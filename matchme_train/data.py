@@ -17,6 +17,7 @@ from torch import Tensor
 from matchme_train.augment import erased, photometric_noise
 from matchme_train.recipe import Amplitudes, Network, SemiMatch
 from matchme_train.targets import target_flow
+from matchme_train.team import ALONE, Team
 from matchme_train.warps import (
     arrivals,
     draw_warp,
@@ -49,7 +50,7 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Several items."""
+    """Several items: one process's share of them, where several train together."""
 
     ids: tuple[str, ...]
     first: Tensor
@@ -60,6 +61,12 @@ class Batch:
     warp: Tensor | None
     first_box: Tensor | None
     second_box: Tensor | None
+    team: Team = ALONE
+    count: int = 0  # items of all processes together, where there are several
+
+    def whole(self, part: Tensor) -> Tensor:
+        """Return what all processes have of (B, ...), this one's part being given."""
+        return self.team.whole(part, self.count)
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device, the warps excepted."""

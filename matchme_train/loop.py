@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from matchme_train.checkpoints import Position, RunFolder
 from matchme_train.data import Batch, Item, Items, collated
 from matchme_train.methods import Losses, Method
-from matchme_train.networks import make_optimiser, set_rates
+from matchme_train.networks import begin_training, make_optimiser, set_rates
 from matchme_train.recipe import Optimiser
+from matchme_train.team import ALONE, Team
 from spairc.types import BadInput
 from spairc_models.adapter import PRECISIONS
 
@@ -28,6 +30,9 @@ class How:
     precision: str = "float32"
     workers: int = 0  # processes that prepare pairs; 0 prepares them between the steps
     checkpoint_every: int = 500  # steps; and after every epoch
+    parts: int = 1  # forward passes of a step, each with a part of the batch
+    save_memory: bool = False  # by computing again, on the way back, what CATs++ needs there
+    team: Team = ALONE  # the processes that train together
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +55,11 @@ class Stage:
     def steps(self) -> int:
         """Steps of an epoch: one pass over the labelled pairs."""
         return math.ceil(len(self.labelled) / self.optimiser.batch_size)
+
+    def parts_of(self, step: int, how: How) -> int:
+        """Return in how many parts a step's batch is done: at most one for each of its pairs."""
+        size = self.optimiser.batch_size
+        return min(how.parts, len(self.labelled) - step * size, size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +102,7 @@ def run_stage(stage: Stage, folder: RunFolder, position: Position, how: How, wat
     session.begin()
     while position.epoch < stage.epochs:
         session.epoch()
+    how.team.wait()  # for the best weights, which the next stage reads
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,7 +121,7 @@ class _Session:
         if self.position.epoch or self.position.step:
             self.folder.restore(self.stage.networks, self.optimisers)
         else:
-            torch.default_generator.manual_seed(_seed_of_stage(self.stage))
+            torch.default_generator.manual_seed(_seed_of_stage(self.stage, self.how.team.place))
             self.save()
         self.folder.write_tables(self.position)
 
@@ -122,15 +133,15 @@ class _Session:
         """Do what is left of an epoch, validate, and keep the best."""
         stage, position = self.stage, self.position
         for network, adam in zip(stage.networks, self.optimisers, strict=True):
-            network.train()
+            begin_training(network, stage.optimiser)
             set_rates(adam, stage.optimiser, position.epoch, stage.epochs)
         begun, waited = time.perf_counter(), 0.0
         batches = batches_of(stage, position.epoch, position.step, self.how)
         while position.step < stage.steps:
             asked = time.perf_counter()
-            pairs, unlabelled = next(batches)
+            parts = [next(batches) for _ in range(stage.parts_of(position.step, self.how))]
             waited += time.perf_counter() - asked
-            self._count(self._step(pairs, unlabelled))
+            self._count(self._step(parts))
             if position.step < stage.steps and position.steps % self.how.checkpoint_every == 0:
                 self.save()
         spent = time.perf_counter() - begun
@@ -142,8 +153,23 @@ class _Session:
             share_waited_for_data=round(waited / max(spent, 1e-9), 4),
         )
 
-    def _step(self, pairs: Batch, unlabelled: Batch | None) -> dict[str, float]:
+    def _step(self, parts: Sequence[tuple[Batch, Batch | None]]) -> dict[str, float]:
         """Do one step; return its losses."""
+        for adam in self.optimisers:
+            adam.zero_grad(set_to_none=True)
+        whole = sum(pairs.count for pairs, _ in parts)
+        sums: dict[str, float] = {}
+        for pairs, unlabelled in parts:
+            share = pairs.count / whole
+            for name, value in self._part(pairs, unlabelled, share).items():
+                sums[name] = sums.get(name, 0.0) + share * value
+        self.how.team.add_gradients(self.stage.networks)
+        for adam in self.optimisers:
+            adam.step()
+        return sums
+
+    def _part(self, pairs: Batch, unlabelled: Batch | None, share: float) -> dict[str, float]:
+        """Add to the gradients what a part of the batch contributes; return its losses."""
         stage, how = self.stage, self.how
         moved = pairs.to(how.device)
         others = None if unlabelled is None else unlabelled.to(how.device)
@@ -158,11 +184,7 @@ class _Session:
                 f"is {told['loss']}; its pairs are {', '.join(ids)}: look at them, or lower the "
                 f"learning rate"
             )
-        for adam in self.optimisers:
-            adam.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]  # torch's own
-        for adam in self.optimisers:
-            adam.step()
+        (losses.total * share).backward()  # type: ignore[no-untyped-call]  # torch's own
         return told
 
     def _count(self, told: dict[str, float]) -> None:
@@ -189,7 +211,10 @@ class _Session:
         """Validate an epoch, add it to the history, keep its weights if they are the best."""
         position, stage = self.position, self.stage
         epoch = position.epoch
-        scores = [stage.validate(network) for network in stage.networks]
+        scores = [0.0] * len(stage.networks)
+        if self.how.team.leads:
+            scores = [stage.validate(network) for network in stage.networks]
+        scores = self.how.team.told(scores)
         score = max(scores)
         best = position.best.get(stage.name)
         if best is None or score > best["pck"]:
@@ -219,18 +244,31 @@ class _Session:
 def batches_of(
     stage: Stage, epoch: int, done: int, how: How
 ) -> Iterator[tuple[Batch, Batch | None]]:
-    """Yield what the steps of an epoch see, from the first that is not done.
+    """Yield what the steps of an epoch see, part by part, from the first step that is not done.
 
     The order is drawn from the seed, the stage and the epoch, and so is every pair: a resumed run
     sees the batches that it would have seen.
     """
     size = stage.optimiser.batch_size
-    labelled = _loader(stage.labelled, _order(stage, epoch, 0, size, stage.steps)[done:], how)
+    counts = [stage.parts_of(step, how) for step in range(done, stage.steps)]
+    order = _order(stage, epoch, 0, size, stage.steps)[done:]
+    labelled = _loader(stage.labelled, _parts(order, counts), how)
     if stage.unlabelled is None:
         yield from ((batch, None) for batch in labelled)
         return
     order = _order(stage, epoch, 1, stage.unlabelled_batch, stage.steps)[done:]
-    yield from zip(labelled, _loader(stage.unlabelled, order, how), strict=True)
+    yield from zip(labelled, _loader(stage.unlabelled, _parts(order, counts), how), strict=True)
+
+
+def _parts(
+    batches: Sequence[list[tuple[int, int]]], counts: Sequence[int]
+) -> list[list[tuple[int, int]]]:
+    """Return each batch cut into so many parts, as even as can be."""
+    parts = []
+    for batch, count in zip(batches, counts, strict=True):
+        edges = [len(batch) * number // count for number in range(count + 1)]
+        parts += [batch[low:high] for low, high in pairwise(edges)]
+    return parts
 
 
 class _Keyed(Dataset[Item]):
@@ -256,7 +294,16 @@ class _Given(Sampler[list[tuple[int, int]]]):
         return len(self._batches)
 
 
-def _loader(items: Items, batches: Sequence[list[tuple[int, int]]], how: How) -> DataLoader[Item]:
+def _loader(items: Items, batches: Sequence[list[tuple[int, int]]], how: How) -> Iterator[Batch]:
+    """Yield this process's share of these batches, made by torch's loader."""
+    shares = [how.team.share(batch) for batch in batches]
+    for batch, share in zip(batches, _torch_loader(items, shares, how), strict=True):
+        yield replace(share, team=how.team, count=len(batch))
+
+
+def _torch_loader(
+    items: Items, batches: Sequence[list[tuple[int, int]]], how: How
+) -> Iterable[Batch]:
     """Return torch's loader of these batches; what it yields is collated."""
     return DataLoader(
         _Keyed(items),
@@ -299,6 +346,7 @@ def _told(losses: Losses) -> dict[str, float]:
     return {name: float(part.detach()) for name, part in parts.items() if part is not None}
 
 
-def _seed_of_stage(stage: Stage) -> int:
-    """Return where torch's random numbers begin: those of dropout."""
-    return int(np.random.SeedSequence((stage.seed, stage.number)).generate_state(1)[0])
+def _seed_of_stage(stage: Stage, place: int) -> int:
+    """Return where torch's random numbers begin, those of dropout; each process has its own."""
+    words = (stage.seed, stage.number, *([place] if place else []))
+    return int(np.random.SeedSequence(words).generate_state(1)[0])

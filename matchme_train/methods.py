@@ -97,9 +97,11 @@ class Student:
         said = annotate(self.annotator, unlabelled.clean_first, _given(unlabelled.clean_second))
         labels = pseudo_labels(said, unlabelled.warp, self.settings.threshold)
         flow = network(unlabelled.first, unlabelled.second)
-        pseudo = mean_of_pairs(distances(flow, labels.flow), labels.mask)
+        apart = unlabelled.whole(distances(flow, labels.flow))
+        mask = unlabelled.whole(labels.mask)
+        pseudo = mean_of_pairs(apart, mask)
         return Losses(
-            pseudo + self.settings.weight * error, error, pseudo.detach(), labels.pass_rate
+            pseudo + self.settings.weight * error, error, pseudo.detach(), mask.float().mean()
         )
 
 
@@ -121,7 +123,7 @@ class NearKeyPoints:
         flows = [network(pairs.first, pairs.second) for network in networks]
         errors = torch.stack([_supervised(flow, pairs) for flow in flows])
         total = errors.sum()
-        mask = grown(labelled(_given(pairs.target)), self.settings.width)
+        mask = grown(labelled(pairs.whole(_given(pairs.target))), self.settings.width)
         if epoch < self.settings.start:
             return Losses(total, errors.mean())
         rate = keep_rate(
@@ -132,7 +134,10 @@ class NearKeyPoints:
         )
         teachers = flows[::-1] if self.teacher is None else [self._taught(pairs)]
         pseudo = torch.stack(
-            [selected_loss(*both, mask, rate) for both in zip(flows, teachers, strict=True)]
+            [
+                selected_loss(pairs.whole(flow), pairs.whole(teacher), mask, rate)
+                for flow, teacher in zip(flows, teachers, strict=True)
+            ]
         )
         return Losses(
             total + self.settings.weight * pseudo.sum(),
@@ -168,13 +173,13 @@ class WeakAndStrong:
         softer = weak * (TEMPERATURE / semimatch.LABEL_TEMPERATURE)
         error = _supervised(read_flow(network, softer), pairs)
         labels = semimatch.labels_of(
-            self._in_planes(network, weak.detach()),
-            _given(pairs.first_box),
-            _given(pairs.second_box),
-            _given(pairs.warp),
+            pairs.whole(self._in_planes(network, weak.detach())),
+            pairs.whole(_given(pairs.first_box)),
+            pairs.whole(_given(pairs.second_box)),
+            pairs.whole(_given(pairs.warp).to(weak.device)).cpu(),
             threshold=self.settings.threshold,
         )
-        strong = self._in_planes(network, refined(network, pairs.first, pairs.second))
+        strong = pairs.whole(self._in_planes(network, refined(network, pairs.first, pairs.second)))
         pseudo = self.settings.weight * semimatch.pseudo_loss(strong, labels)
         if self.settings.dynamic:
             pseudo = semimatch.balanced(pseudo, error)
@@ -189,8 +194,8 @@ class WeakAndStrong:
 
 def _supervised(flow: Tensor, pairs: Batch) -> Tensor:
     """Return the end-point error at the cells that key points label."""
-    target = _given(pairs.target)
-    return end_point_error(flow, target, labelled(target))
+    target = pairs.whole(_given(pairs.target))
+    return end_point_error(pairs.whole(flow), target, labelled(target))
 
 
 def _given(value: Any) -> Any:

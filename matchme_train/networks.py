@@ -1,5 +1,7 @@
 """The networks of a recipe: made, started, put on a device, and their parameters in two groups."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -8,13 +10,29 @@ from torch import Tensor, nn
 
 from matchme_train.recipe import Network, Optimiser
 from spairc.types import BadInput
-from spairc_models import load_network
-from spairc_models.cats import Settings as CATsSettings
-from spairc_models.catspp import Settings as CATsPlusPlusSettings
 from spairc_models.checkpoint import Checkpoint, load_strictly, read_checkpoint
-from spairc_models.resnet import RESNET_101, ResNet, channels
+from spairc_models.recorded import Architecture, make_recorded
+from spairc_models.resnet import RESNET_101
 
-_SCORRSAN_CELLS = 64  # its class makes no other
+
+@dataclass(frozen=True)
+class _Published:
+    """Weights of ImageNet that every published program starts from."""
+
+    version: torchvision.models.WeightsEnum
+    fits: Callable[[Network], bool]
+
+
+# By trunk.
+_IMAGENET: Mapping[str, _Published] = {
+    "resnet": _Published(
+        torchvision.models.ResNet101_Weights.IMAGENET1K_V1,
+        lambda recipe: (recipe.blocks, recipe.width) == (RESNET_101, 64),
+    ),
+    "mobilenet_v2": _Published(
+        torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1, lambda _: True
+    ),
+}
 
 
 def make_network(recipe: Network, seed: int) -> nn.Module:
@@ -27,43 +45,11 @@ def make_network(recipe: Network, seed: int) -> nn.Module:
     Raises:
         BadInput: If a layer is not in the trunk, or the trunk's weights are not to be had.
     """
-    trunk_layers = len(channels(recipe.blocks, width=recipe.width))
-    beyond = [layer for layer in recipe.layers if not 0 <= layer < trunk_layers]
-    if beyond and recipe.name != "catspp":
-        raise BadInput(f"network.layers: {beyond} of a trunk whose last is {trunk_layers - 1}")
-    with torch.random.fork_rng(devices=[]):  # the trunk is drawn before `load_network` seeds
-        torch.default_generator.manual_seed(seed)
-        network = _MAKERS[recipe.name](recipe, seed)
+    network = make_recorded(Architecture.of(asdict(recipe)), seed)
     start = _trunk_weights(recipe)
     if start is not None:
         load_strictly(trunk_of(network), start, "the trunk")
     return network
-
-
-def _cats(recipe: Network, seed: int) -> nn.Module:
-    """Return a CATs."""
-    settings = CATsSettings(hyperpixels=recipe.layers, cells=recipe.cells)
-    trunk = ResNet(recipe.blocks, width=recipe.width)
-    return load_network("cats", seed=seed, settings=settings, backbone=trunk)
-
-
-def _catspp(recipe: Network, seed: int) -> nn.Module:
-    """Return a CATs++."""
-    settings = CATsPlusPlusSettings(cells=recipe.cells)
-    return load_network(
-        "catspp", seed=seed, settings=settings, blocks=recipe.blocks, width=recipe.width
-    )
-
-
-def _scorrsan(recipe: Network, seed: int) -> nn.Module:
-    """Return a SCorrSAN."""
-    if len(recipe.layers) != 1 or recipe.cells != _SCORRSAN_CELLS:
-        raise BadInput("network: scorrsan reads one layer and answers on 64 cells a side")
-    trunk = ResNet(recipe.blocks, width=recipe.width)
-    return load_network("scorrsan", seed=seed, backbone=trunk, layer=recipe.layers[0])
-
-
-_MAKERS = {"cats": _cats, "catspp": _catspp, "scorrsan": _scorrsan}
 
 
 def trunk_of(network: nn.Module) -> nn.Module:
@@ -88,6 +74,17 @@ def make_optimiser(network: nn.Module, optimiser: Optimiser) -> torch.optim.Adam
     return torch.optim.AdamW(
         parameter_groups(network, optimiser), lr=0.0, weight_decay=optimiser.weight_decay
     )
+
+
+def begin_training(network: nn.Module, optimiser: Optimiser) -> None:
+    """Put a network into training mode; a trunk whose rate is 0 stays as it is.
+
+    Its weights then need no gradient, which is most of the work, and its batch statistics are
+    those that it came with.
+    """
+    network.train()
+    if optimiser.backbone_learning_rate == 0:
+        trunk_of(network).eval().requires_grad_(requires_grad=False)
 
 
 def set_rates(adam: torch.optim.AdamW, optimiser: Optimiser, epoch: int, epochs: int) -> None:
@@ -123,14 +120,15 @@ def _trunk_weights(recipe: Network) -> Checkpoint | None:
         return None
     if recipe.weights != "imagenet":
         return read_checkpoint(recipe.weights)
-    if recipe.blocks != RESNET_101:
+    published = _IMAGENET[recipe.trunk]
+    if not published.fits(recipe):
         raise BadInput('network.weights "imagenet" is for ResNet-101; give "random" or a file')
-    version = torchvision.models.ResNet101_Weights.IMAGENET1K_V1  # every published program's
+    version = published.version
     try:
         state = version.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: another SHA-256
         raise BadInput(
-            f"ResNet-101's ImageNet weights cannot be fetched ({error}); download {version.url} "
+            f"{version}: these weights cannot be fetched ({error}); download {version.url} "
             f"where there is a network and give --set network.weights=FILE"
         ) from error
     return Checkpoint(state, "", version.url)

@@ -25,8 +25,9 @@ class Network:
     side: int = 256  # pixels of the input; 512 for CATs++
     cells: int = 16  # along a side of the flow; CATs++ 32, SCorrSAN always 64
     field: int = 35  # pixels: receptive field of a key point; SCorrSAN 11
-    blocks: tuple[int, ...] = (3, 4, 23, 3)  # bottlenecks of the trunk's stages: ResNet-101
-    width: int = 64  # of the trunk
+    trunk: str = "resnet"  # or mobilenet_v2, where the machine is small; CATs and SCorrSAN only
+    blocks: tuple[int, ...] = (3, 4, 23, 3)  # bottlenecks of a ResNet's stages: ResNet-101
+    width: int = 64  # of a ResNet
     layers: tuple[int, ...] = (0, 8, 20, 21, 26, 28, 29, 30)  # of the trunk: CATs all, SCorrSAN one
     weights: str = "imagenet"  # of the trunk at the start: "imagenet", "random", or a file
 
@@ -36,7 +37,7 @@ class Optimiser:
     """AdamW, and when its rates fall."""
 
     learning_rate: float = 3e-5  # CATs, SCorrSAN; CATs++ 3e-4
-    backbone_learning_rate: float = 3e-6  # all three
+    backbone_learning_rate: float = 3e-6  # all three; 0 leaves the trunk as it is: CATs' "freeze"
     weight_decay: float = 0.05  # on everything, the trained coordinates included
     milestones: tuple[float, ...] = (0.7, 0.8, 0.9)  # shares of the epochs: CATs 70, 80, 90 of 100
     factor: float = 0.5  # by which the rates are multiplied at each milestone
@@ -149,6 +150,9 @@ class Recipe:
     description: str  # one line
     published: float | None = None  # PCK@0.1 on SPair-71k's test split, percent, box, square
     seed: int = 2021  # CATs'
+    # Of each category's training pairs, the share whose labels are used: Table C has 0.2 to 1. It
+    # is open whether of pairs or of pictures; here of pairs, both directions of one together.
+    labelled: float = 1.0
     network: Network
     optimiser: Optimiser = Optimiser()
     supervised: Supervised | None = Supervised()  # none: a checkpoint must be given, or no need
@@ -313,6 +317,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("factor", "erase_sizes", "strengths", "warp_strengths"), (0, 1)),
     **dict.fromkeys(("seed", "start", "weight"), (0, 1e9)),
     "ramp": (1, 1e9),
+    "labelled": (1e-6, 1),  # at least one pair of each category stays
     "fewest": (2, 1e9),  # one picture makes no pair
     "side": (32, 4096),
     "hash_bits": (0, 256),

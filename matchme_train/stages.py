@@ -16,6 +16,7 @@ from matchme_train.recipe import MatchMe, Pseudo, Recipe, SemiMatch
 from matchme_train.unlabelled import Pool, draw_pairs
 from matchme_train.validation import validation_pck
 from spairc.datasets.dataset import Dataset
+from spairc_models.catspp import CATsPlusPlus
 
 SUPERVISED = "supervised"
 
@@ -184,6 +185,8 @@ class _Maker:
         network = make_network(recipe.network, int(words[0]))
         if weights is not None:
             load_weights(network, weights)
+        if isinstance(network, CATsPlusPlus):
+            network.hpn_learner.saves_memory = self.how.save_memory
         return network.to(self.how.device)
 
     def _frozen(self) -> nn.Module:

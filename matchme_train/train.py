@@ -15,6 +15,7 @@ from matchme_train.loop import How, Watch, run_stage
 from matchme_train.networks import load_weights, make_network
 from matchme_train.recipe import Recipe, as_record
 from matchme_train.stages import Material, clear, make_stage, stage_names
+from matchme_train.team import join_team
 from matchme_train.unlabelled import Pool, find_pool
 from spairc.datasets import load_dataset
 from spairc.datasets.check import check_pictures
@@ -22,8 +23,9 @@ from spairc.datasets.dataset import Dataset
 from spairc.files import cache_folder, write_text, written_whole
 from spairc.images import joint_hash
 from spairc.lookup import lookup
+from spairc.subset import share_of_pairs
 from spairc.types import BadInput
-from spairc_models.adapter import PRECISIONS, choose_device
+from spairc_models.adapter import PRECISIONS
 from spairc_models.checkpoint import read_checkpoint
 
 SCHEMA = 1
@@ -42,6 +44,8 @@ class Request:
     precision: str = "float32"
     workers: int = 0
     checkpoint_every: int = 500
+    parts: int = 1  # forward passes of a step
+    save_memory: bool = False  # compute again, on the way back, what need not be kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +67,21 @@ def prepare(request: Request) -> Prepared:
             request does not fit the recipe, or the networks cannot be made or started.
     """
     recipe = request.recipe
-    how = How(
-        choose_device(request.device),
-        request.precision,
-        request.workers,
-        request.checkpoint_every,
-    )
     _check_request(request)
+    team, device = join_team(request.device)
+    how = How(
+        device=device,
+        precision=request.precision,
+        workers=request.workers,
+        checkpoint_every=request.checkpoint_every,
+        parts=request.parts,
+        save_memory=request.save_memory,
+        team=team,
+    )
     network = make_network(recipe.network, recipe.seed)
     if request.from_checkpoint is not None:
         load_weights(network, request.from_checkpoint)
-    training = load_dataset("spair71k", request.root, split="trn")
+    training = _labelled(load_dataset("spair71k", request.root, split="trn"), recipe)
     validation = load_dataset("spair71k", request.root, split="val")
     hashes = {each.split: joint_hash(check_pictures(each)) for each in (training, validation)}
     pool = _pool(request, training, validation)
@@ -105,7 +113,7 @@ def train(prepared: Prepared, watch: Watch = lambda _: None) -> RunFolder:
     Raises:
         BadInput: If the folder holds another run, a loss is not finite, or the disk is full.
     """
-    folder = open_folder(prepared.request.out, prepared.records)
+    folder = _folder_of(prepared)
     position = folder.read_position()
     names = stage_names(prepared.material.recipe, prepared.material.annotator)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -115,8 +123,10 @@ def train(prepared: Prepared, watch: Watch = lambda _: None) -> RunFolder:
             position.stage, position.epoch, position.step = number + 1, 0, 0
             clear(prepared.how)
     best = _best_of_method(names, {name: each["pck"] for name, each in position.best.items()})
-    with written_whole(folder.final) as temporary:
-        shutil.copyfile(folder.best(best), temporary)
+    if folder.writes:
+        with written_whole(folder.final) as temporary:
+            shutil.copyfile(folder.best(best), temporary)
+    prepared.how.team.wait()
     return folder
 
 
@@ -143,6 +153,25 @@ def register(folder: RunFolder, recipe: Recipe) -> Path:
     return path
 
 
+def _folder_of(prepared: Prepared) -> RunFolder:
+    """Return the run's folder, which the team's first process makes and writes to.
+
+    Raises:
+        BadInput: If it holds another run, or cannot be written.
+    """
+    out, team = prepared.request.out, prepared.how.team
+    refusal = ""
+    if team.leads:
+        try:
+            open_folder(out, prepared.records)
+        except BadInput as error:
+            refusal = str(error)
+    refusal = team.told(refusal)
+    if refusal:
+        raise BadInput(refusal)
+    return RunFolder(out, writes=team.leads)
+
+
 def _best_of_method(names: Sequence[str], scores: Mapping[str, float]) -> str:
     """Return the stage whose best epoch validates highest, among those after the first teacher.
 
@@ -165,8 +194,17 @@ def _check_request(request: Request) -> None:
     if request.from_checkpoint is None and recipe.supervised is None and (teaches or single):
         raise BadInput(f"recipe {recipe.model} has no first stage: give --from-checkpoint FILE")
     lookup(PRECISIONS, request.precision, "precision")
-    if request.checkpoint_every < 1 or request.workers < 0:
-        raise BadInput("--checkpoint-every must be at least 1, and --workers at least 0")
+    if min(request.checkpoint_every, request.parts) < 1 or request.workers < 0:
+        raise BadInput("--checkpoint-every and --parts must be at least 1, and --workers 0")
+    if request.save_memory and recipe.network.name != "catspp":
+        raise BadInput("--save-memory is for catspp, whose correlations are what fills the memory")
+
+
+def _labelled(training: Dataset, recipe: Recipe) -> Dataset:
+    """Return the pairs whose labels the recipe uses."""
+    if recipe.labelled == 1:
+        return training
+    return training.select(share_of_pairs(training.table, recipe.labelled))
 
 
 def _pool(request: Request, training: Dataset, validation: Dataset) -> Pool | None:

@@ -8,6 +8,7 @@ of three, the spline's nine x and nine y, the control places being counted colum
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -86,9 +87,7 @@ def arrivals(warp: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
 
 def grid(side: int) -> Tensor:
     """Return (side, side, 2): the centres of the pixels or cells of a square, -1 to 1, float64."""
-    line = (2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1
-    rows, columns = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([columns, rows], dim=-1)
+    return _places(side, torch.float64)
 
 
 def origins_of_cells(warp: Tensor, side: int) -> Tensor:
@@ -99,12 +98,16 @@ def origins_of_cells(warp: Tensor, side: int) -> Tensor:
 def warped_picture(picture: Tensor, warp: Tensor) -> Tensor:
     """Return a picture as the warp makes it, bilinear, black where it comes from outside.
 
+    Its places are computed in float32, to a thousandth of a pixel, which takes a fifth of the time.
+
     Args:
         picture: (3, side, side) float32, 0 being black.
         warp: (24,).
     """
-    places = origins_of_cells(warp.unsqueeze(0), picture.shape[-1]).to(picture.dtype)
-    return functional.grid_sample(picture.unsqueeze(0), places, align_corners=False)[0]
+    places = _places(picture.shape[-1], torch.float32).flatten(0, 1).unsqueeze(0)
+    given = _affine(warp.unsqueeze(0), _bent(warp.unsqueeze(0), places))
+    came_from = given.view(1, *picture.shape[1:], 2).to(picture.dtype)
+    return functional.grid_sample(picture.unsqueeze(0), came_from, align_corners=False)[0]
 
 
 def published_steps(warp: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -138,21 +141,29 @@ def resampled(
     return maps
 
 
+@lru_cache(maxsize=8)
+def _places(side: int, precision: torch.dtype) -> Tensor:
+    """Return what `grid` tells, which is not to be written to."""
+    line = (2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1
+    rows, columns = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([columns, rows], dim=-1).to(precision)
+
+
 def _turn(angle: float) -> NDArray[np.float64]:
     """Return the 2 x 2 matrix of a rotation."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def _affine(warp: Tensor, places: Tensor) -> Tensor:
-    """Return A of (B, N, 2) places."""
-    matrix = torch.unflatten(warp[:, :6].double(), 1, (2, 3))
+    """Return A of (B, N, 2) places, in their precision."""
+    matrix = torch.unflatten(warp[:, :6].to(places.dtype), 1, (2, 3))
     moved: Tensor = places @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
     return moved
 
 
 def _bent(warp: Tensor, places: Tensor) -> Tensor:
-    """Return T of (B, N, 2) places."""
-    weights = _coefficients(warp)
+    """Return T of (B, N, 2) places, in their precision."""
+    weights = _coefficients(warp).to(places.dtype)
     linear = torch.cat([torch.ones_like(places[..., :1]), places], dim=-1)
     return torch.cat([_radial(places), linear], dim=-1) @ weights
 
@@ -165,9 +176,11 @@ def _coefficients(warp: Tensor) -> Tensor:
 
 def _radial(places: Tensor) -> Tensor:
     """Return (..., 9): r^2 log r^2 of the distances to the control places; 0 at r = 0."""
-    across, down = ((places[..., axis, None] - _AXIS).square() for axis in (0, 1))
+    line = _AXIS.to(places.dtype)
+    across, down = ((places[..., axis, None] - line).square() for axis in (0, 1))
     squared = (across.unsqueeze(-1) + down.unsqueeze(-2)).flatten(-2)
-    values: Tensor = torch.special.xlogy(squared, squared)
+    # As `xlogy`, which takes four times as long: at no distance a product with 0.
+    values: Tensor = squared * squared.clamp(min=torch.finfo(squared.dtype).tiny).log()
     return values
 
 

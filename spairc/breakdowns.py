@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spairc.metrics import PCK, Distances, Ruler, distance
+from spairc.metrics import PCK, Distances, Ruler, distance, ruler_of
 from spairc.pairs import PairTable
 from spairc.types import Points, Variation
 
@@ -139,7 +139,7 @@ class Gap:
     @cached_property
     def _ruler(self) -> Ruler:
         """What measures in the metric's frame."""
-        return Ruler(self.pairs, self.metric.frame)
+        return ruler_of(self.pairs, self.metric.frame)
 
     @cached_property
     def _lengths(self) -> Distances:
@@ -161,11 +161,20 @@ class Gap:
         )
 
     def _at_another(self, found: Points, lost: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return for each of the rows `lost` whether another true point of the pair is there."""
-        pair = self.pairs.pair_of_point[lost]
-        counts = self.pairs.counts[pair]
-        which = np.repeat(np.arange(len(lost)), counts)  # each lost row beside all of its pair
-        row, other = lost[which], self.pairs.rows(pair)
-        distances = distance(self._ruler.placed(found[row], row), self._ruler.truth[other])
-        hit = self._within(distances, self._lengths[row])  # never its own truth: it was lost
-        return np.bincount(which, hit, minlength=len(lost)) > 0
+        """Return for each of the rows `lost` whether another true point of the pair is there.
+
+        The first points of all pairs are looked at together, then the second ones, and so on.
+        """
+        counts = self.pairs.counts[self.pairs.pair_of_point[lost]]
+        order = np.argsort(-counts, kind="stable")  # pairs with many points come first
+        rows, counts = lost[order], counts[order]
+        first = self.pairs.first_point[self.pairs.pair_of_point[rows]]
+        placed, lengths = self._ruler.placed(found[rows], rows), self._lengths[rows]
+        hit = np.zeros(len(rows), dtype=np.bool_)
+        for number in range(int(counts.max(initial=0))):
+            some = slice(int(np.searchsorted(-counts, -number)))  # those that have so many
+            distances = distance(placed[some], self._ruler.truth[first[some] + number])
+            hit[some] |= self._within(distances, lengths[some])  # never its own: it was lost
+        answer = np.empty_like(hit)
+        answer[order] = hit
+        return answer

@@ -1,21 +1,47 @@
 """What `spairc list` shows: every table of names, with what a user needs to choose."""
 
+import textwrap
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 
 from spairc.datasets import DATASETS
 from spairc.protocols import PROTOCOLS
 from spairc.report.tables import Table, as_columns
 from spairc.spec import GROUPS, SEVERITIES, VERSION
 from spairc_models import COLLECTIONS, MODELS, Model
+from spairc_models.zoo.measured import Measured, measured
+
+_DESCRIBED = 76  # characters of a description in one line
 
 
 def models() -> str:
-    """Return the matchers: what each is, its input, what it reports and what it needs."""
-    rows = [_model_row(name, model) for name, model in MODELS.items()]
-    rows += [_model_row(f"{name}:NAME", model) for name, model in COLLECTIONS.items()]
-    rows.append(("package.module:Name", "a matcher of your own", "", "", "see the README"))
-    header = ("model", "what it is", "input", "SPair-71k", "weights")
-    return as_columns(Table("PCK@0.1 as its paper reports it", header, tuple(rows)))
+    """Return the matchers: their input, what they report, where weights are, what each is.
+
+    Addresses are too long for a table: `spairc eval` tells that of a model whose weights it lacks.
+    """
+    named = {**MODELS, **{f"{name}:NAME": model for name, model in COLLECTIONS.items()}}
+    took = measured()
+    rows = [_model_row(name, model, took.get(name)) for name, model in named.items()]
+    header = (
+        "model",
+        "input",
+        "SPair-71k",
+        "protocol",
+        "picture",
+        "pair",
+        "MB",
+        "weights",
+        "recipe",
+    )
+    title = (
+        "PCK@0.1 as its paper reports it; a number compares only with one of its own protocol.\n"
+        "Seconds to encode a picture, to match a pair, and megabytes: benchmarks/zoo.py, SPair-mini"
+    )
+    own = ("package.module:Name", "a matcher of your own; see the README")
+    words = (*((name, _words(model)) for name, model in named.items()), own)
+    wrapped = tuple(row for name, text in words for row in _wrapped(name, text))
+    told = as_columns(Table("What they are", ("model", "what it is"), wrapped))
+    return f"{as_columns(Table(title, header, tuple(rows)))}\n\n{told}"
 
 
 def corruptions() -> str:
@@ -56,13 +82,26 @@ CATALOGUES: Mapping[str, Callable[[], str]] = {
 }
 
 
-def _model_row(name: str, model: Model) -> tuple[str, str, str, str, str]:
-    """Return one model's line."""
+def _words(model: Model) -> str:
+    """Return what a model is, and of one without a program what to run in its place."""
+    instead = f"; no public program, like {model.nearest}" if model.nearest else ""
+    return f"{model.description}{instead}"
+
+
+def _wrapped(name: str, text: str) -> list[tuple[str, str]]:
+    """Return the rows of a description, which may need more than one."""
+    return list(zip_longest([name], textwrap.wrap(text, _DESCRIBED), fillvalue=""))
+
+
+def _model_row(name: str, model: Model, took: Measured | None) -> tuple[str, ...]:
+    """Return one model's line; the protocol is that of the reported number."""
     side = "" if model.side is None else str(model.side)
     reported = model.reported.get("spair71k")
+    number = ("", "") if reported is None else (f"{reported:.1f}", model.protocol)
     weights = "none needed"
     if model.needs_weights:
-        training = f"; spairc train {model.recipe}" if model.recipe else ""
-        weights = model.weights or f"not public{training}"
-    shown = "" if reported is None else f"{reported:.1f}"
-    return (name, model.description, side, shown, weights)
+        weights = "public" if model.weights else "not public"
+    cost = ("", "", "")
+    if took is not None:
+        cost = (f"{took.picture:.3f}", f"{took.pair:.3f}", f"{took.megabytes:.0f}")
+    return (name, side, *number, *cost, weights if model.where else "no program", model.recipe)

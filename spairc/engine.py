@@ -23,6 +23,7 @@ from itertools import islice
 from multiprocessing import connection
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from spairc.machine import cores
 from spairc.types import BadInput
 
 Unit = TypeVar("Unit")
@@ -79,11 +80,12 @@ class Processes:
         Raises:
             BadInput: If a worker process died; whatever else a unit raises comes through.
         """
+        spawn = multiprocessing.get_context("spawn")
+        numbers = spawn.SimpleQueue()
+        for number in range(self.workers):
+            numbers.put(number)
         pool = ProcessPoolExecutor(
-            self.workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin,
-            initargs=(make_worker,),
+            self.workers, mp_context=spawn, initializer=_begin, initargs=(make_worker, numbers)
         )
         waiting = iter(units)
         try:
@@ -96,6 +98,7 @@ class Processes:
             raise BadInput(_DIED) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            numbers.close()
 
 
 @dataclass(frozen=True)
@@ -213,8 +216,7 @@ def processes(workers: int | None, *, units: int, units_per_worker: int = 1) -> 
     """
     if workers is not None and workers < 1:
         raise BadInput(f"--workers is {workers}; give 1 or more")
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    count = workers or min(cores, units // units_per_worker)
+    count = workers or min(cores(), units // units_per_worker)
     count = min(count, units)
     return Here() if count <= 1 else Processes(count)
 
@@ -222,6 +224,11 @@ def processes(workers: int | None, *, units: int, units_per_worker: int = 1) -> 
 def in_worker() -> bool:
     """Tell whether this process was started to do units for another one."""
     return bool(_own)
+
+
+def worker_number() -> int:
+    """Return this worker process's number among its fellows, from 0; 0 outside of one."""
+    return int(_own.get("number", 0))
 
 
 def shard_of(units: Sequence[Unit], which: str | None) -> Sequence[Unit]:
@@ -255,14 +262,15 @@ def _submitted(pool: ProcessPoolExecutor, unit: Any) -> Future[Any]:
 
 # ---- in a worker process ----
 
-_own: dict[str, Callable[..., Any]] = {}  # "make", and "work" once it was made
+_own: dict[str, Any] = {}  # "make", "number", and "work" once it was made
 
 
-def _begin(make_worker: MakeWorker[Any, Any]) -> None:
+def _begin(make_worker: MakeWorker[Any, Any], numbers: Any) -> None:
     """Prepare a worker process; the costly part waits for the first unit, whose error is seen."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _own["make"] = make_worker
+    _own["number"] = numbers.get()
 
 
 def _end_with_parent() -> None:

@@ -5,7 +5,6 @@ A run is planned (every check that needs no model), begun (its folder), and exec
 it was.
 """
 
-import json
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +18,11 @@ import numpy as np
 
 from spairc.datasets.check import check_pictures
 from spairc.datasets.dataset import Dataset
-from spairc.engine import Engine, Here, run_units, shard_of
+from spairc.engine import Cluster, Engine, Here, run_units, shard_of
 from spairc.files import written_whole
 from spairc.images import joint_hash
+from spairc.journal import copy_log, log
+from spairc.machine import Meter, cores, meter
 from spairc.pairs import PairTable
 from spairc.pictures import InMemory, Pictures
 from spairc.protocols import Direction
@@ -36,7 +37,7 @@ from spairc.runs import (
 from spairc.scoring import write_scores
 from spairc.spec import CONDITIONS
 from spairc.types import BadInput, Condition, Matcher
-from spairc.units import Answered, Side, Unit, make_answerer, units
+from spairc.units import Means, Side, Unit, make_answerer, units
 
 _LIBRARIES = ("numpy", "opencv-python", "pillow", "scikit-image", "scipy", "torch", "torchvision")
 
@@ -138,6 +139,7 @@ def execute(
     engine: Engine | None = None,
     load: Callable[[], Matcher] | None = None,
     shard: str | None = None,
+    room: int | None = None,
 ) -> None:
     """Do what is missing of a planned run; units are written whole, so nothing is done twice.
 
@@ -149,10 +151,12 @@ def execute(
         load: Makes the matcher in a worker; needed where the engine is another process, and sent
             there: a plain function, or a `functools.partial` of one.
         shard: "i/n" does every n-th unit only; `join` completes the run when all shards are done.
+        room: How many pictures' features a worker holds at once, at least 2; all of a unit's by
+            default. With fewer, pictures are encoded more than once.
 
     Raises:
-        BadInput: If the matcher gives a bad answer (the pair is named), the disk is full, or a
-            worker died.
+        BadInput: If the matcher gives a bad answer (the pair is named), the disk is full, a worker
+            died, or there is too little memory for two pictures.
     """
     if shard is None:
         _sweep(run)
@@ -162,12 +166,14 @@ def execute(
             watch(unit)
         else:
             todo.append(unit)
-    loader = load or partial(_itself, planned.matcher)
-    make_worker = partial(make_answerer, loader, planned.pictures, planned.side)
-    for answered in run_units(todo, make_worker, engine or Here()):
+    loader, place = load or partial(_itself, planned.matcher), engine or Here()
+    means = Means(room, _readers(place))
+    make_worker = partial(make_answerer, loader, planned.pictures, planned.side, means)
+    energy = Meter([]) if isinstance(place, Cluster) else meter()  # of this machine alone
+    for answered in run_units(todo, make_worker, place):
         unit = answered.unit
         write_points(run.unit(unit.condition, unit.number), unit.pairs, answered.found)
-        _log(run, answered)
+        log(run.folder, answered, energy.joules())
         if shard is None:
             _join(run, unit.condition)
         watch(unit)
@@ -205,6 +211,7 @@ def merge(runs: Sequence[Run], out: Path) -> Run:
         for name in ("predictions", "units"):
             for path in sorted((run.folder / name).rglob("[!.]*.parquet")):
                 _keep(path, whole.folder / path.relative_to(run.folder))
+        copy_log(run.folder, whole.folder)
     join(whole)
     return whole
 
@@ -270,17 +277,11 @@ def _is_done(run: Run, unit: Unit) -> bool:
     return joined.is_file() or own.is_file()
 
 
-def _log(run: Run, answered: Answered) -> None:
-    """Append to log.jsonl how long a unit took."""
-    line = {
-        "condition": str(answered.unit.condition),
-        "category": answered.unit.category,
-        "pairs": len(answered.unit.pairs),
-        "seconds": round(answered.seconds, 3),
-        "waited": round(answered.waited, 3),
-    }
-    with (run.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line, ensure_ascii=False) + "\n")
+def _readers(engine: Engine) -> int:
+    """Return how many threads of a worker read pictures: its part of the cores, at least two."""
+    if isinstance(engine, Cluster):
+        return max(2, int(engine.cpus))
+    return max(2, cores() // getattr(engine, "workers", 1))
 
 
 def _sweep(run: Run) -> None:
@@ -293,6 +294,8 @@ def _join(run: Run, condition: Condition) -> None:
     """Join a condition's units into one file when the last of them is there."""
     categories, inverse = np.unique(run.pairs.categories, return_inverse=True)
     parts = [run.unit(condition, number) for number in range(len(categories))]
+    if run.predictions(condition).is_file():  # a kill left some of them behind
+        shutil.rmtree(parts[0].parent, ignore_errors=True)
     if not all(part.is_file() for part in parts):
         return
     found = np.empty_like(run.pairs.target_points)

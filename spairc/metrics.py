@@ -5,9 +5,9 @@ function of `Answers`, or a frozen dataclass whose `str` tells all its settings.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -117,7 +117,7 @@ class PCK:
 
     def hits(self, answers: Answers) -> NDArray[np.bool_]:
         """Return (P,) whether each point was found."""
-        ruler = Ruler(answers.pairs, self.frame)
+        ruler = ruler_of(answers.pairs, self.frame)
         distances, lengths = ruler.distances(answers.found), ruler.lengths(self.reference)
         ranks = ruler.ranks(distances, lengths, self.comparator, (self.alpha,))
         return np.asarray(ranks == 0)
@@ -163,6 +163,7 @@ class Ruler:
 
     pairs: PairTable
     frame: Frame
+    _lengths: dict[Reference, Distances] = field(default_factory=dict, init=False, repr=False)
 
     def placed(self, points: Points, rows: NDArray[np.int64] | None = None) -> Distances:
         """Return original target pixels in the frame.
@@ -187,8 +188,10 @@ class Ruler:
 
     def lengths(self, reference: Reference) -> Distances:
         """Return (P,) the reference length for each point, in the frame."""
-        measures = {"box": _box_extents, "image": _image_extents, "padded": _padded_extents}
-        return np.asarray(measures[reference](self).max(axis=1)[self.pairs.pair_of_point])
+        if reference not in self._lengths:
+            extents = _EXTENTS[reference](self)
+            self._lengths[reference] = extents.max(axis=1)[self.pairs.pair_of_point]
+        return self._lengths[reference]
 
     def ranks(
         self,
@@ -246,6 +249,19 @@ def _padded_extents(ruler: Ruler) -> Distances:
     lowest = np.minimum.reduceat(ruler.truth, first, axis=0)
     highest = np.maximum.reduceat(ruler.truth, first, axis=0)
     return np.asarray(highest - np.minimum(lowest, lowest.dtype.type(PADDING)))
+
+
+_EXTENTS: dict[Reference, Callable[[Ruler], Distances]] = {
+    "box": _box_extents,
+    "image": _image_extents,
+    "padded": _padded_extents,
+}
+
+
+@lru_cache(maxsize=8)
+def ruler_of(pairs: PairTable, frame: Frame) -> Ruler:
+    """Return the ruler of a list, the same one again as long as few lists are measured."""
+    return Ruler(pairs, frame)
 
 
 def distance(first: Distances, second: Distances) -> Distances:

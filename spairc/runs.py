@@ -137,13 +137,24 @@ def open_run(folder: Path) -> Run:
         raise BadInput(f"{folder} is no run folder: it has no run.json; run spairc eval") from None
     except ValueError as error:
         raise BadInput(f"{record} is damaged ({error}); run spairc eval again") from error
-    if not isinstance(given, dict) or given.get("schema") != SCHEMA:
-        raise BadInput(f"{record}: this version of spairc reads schema {SCHEMA} only")
+    _check_schema(record, given)
     names = {field.name for field in fields(Settings)}
     if given.keys() != names:
         odd = ", ".join(sorted(given.keys() ^ names))
         raise BadInput(f"{record} is damaged: {odd} missing or too much; run spairc eval again")
     return Run(folder, Settings(**given))
+
+
+def _check_schema(record: Path, given: object) -> None:
+    """Raise BadInput unless a record is of a schema that is read here."""
+    schema = given.get("schema") if isinstance(given, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BadInput(
+            f"{record} was written by a newer spairc: schema {schema}, and this one reads up to "
+            f"{SCHEMA}; update it with: pip install -U spairc"
+        )
+    if schema != SCHEMA:
+        raise BadInput(f"{record} is damaged: its schema is {schema!r}; run spairc eval again")
 
 
 def write_points(path: Path, pairs: PairTable, found: Points) -> None:
@@ -165,8 +176,11 @@ def write_points(path: Path, pairs: PairTable, found: Points) -> None:
         "x": np.ascontiguousarray(stored[:, 0]),
         "y": np.ascontiguousarray(stored[:, 1]),
     }
+    # Byte planes of the coordinates: a third less than with dictionaries, and read faster.
+    split = {"x": "BYTE_STREAM_SPLIT", "y": "BYTE_STREAM_SPLIT"}
+    how = {"compression": "zstd", "use_dictionary": ["pair", "point"], "column_encoding": split}
     with written_whole(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+        pq.write_table(pa.table(columns), temporary, **how)
 
 
 def read_points(path: Path) -> Points:
@@ -176,7 +190,8 @@ def read_points(path: Path) -> Points:
         BadInput: If the file is missing or damaged.
     """
     try:
-        table = pq.read_table(path, columns=["x", "y"])
+        with pq.ParquetFile(path) as file:  # far less ado than a data set of one file
+            table = file.read(columns=["x", "y"], use_threads=False)
     except FileNotFoundError:
         raise BadInput(f"{path} is missing; run spairc eval again to complete the run") from None
     except (pa.ArrowException, ValueError, OSError) as error:

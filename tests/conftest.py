@@ -1,9 +1,12 @@
 """What several test files need: the shared folder of real pictures, and a tiny dataset."""
 
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -11,6 +14,7 @@ import pytest
 
 from spairc.pairs import PairTable, table_of
 from spairc.runs import Run, Settings, create_run, write_points
+from spairc.spec import CONDITIONS
 from spairc.types import CLEAN, Box, Condition, Image, Pair, Size, Variation
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -130,10 +134,17 @@ def invented_pairs(seed: int, *, pictures: int = 4, known: bool = True) -> PairT
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Run]:
-    """What writes a run of invented pairs with random answers."""
+def make_run(tmp_path: Path, make_run_in: Callable[..., Run]) -> Callable[..., Run]:
+    """What writes a run of invented pairs with random answers into the test's own folder."""
+    return partial(make_run_in, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_run_in() -> Callable[..., Run]:
+    """What writes such a run into a folder."""
 
     def make(
+        folder: Path,
         name: str = "run",
         *,
         seed: int = 0,
@@ -159,10 +170,206 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
             direction="forward",
             versions={},
         )
-        run = create_run(tmp_path / name, replace(settings, **changes), table)  # type: ignore[arg-type]  # settings by name
+        run = create_run(folder / name, replace(settings, **changes), table)  # type: ignore[arg-type]  # settings by name
         for condition in conditions:
             scatter = draws.normal(0, 4 + 2 * condition.severity, table.target_points.shape)
             write_points(run.predictions(condition), table, table.target_points + scatter.round())
         return run
 
     return make
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One headless browser for all tests of pages."""
+    if not CHROMIUM.is_file():
+        pytest.skip(f"needs a browser, {CHROMIUM}, which is not here")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """What opens a file in the browser; at the end, nothing may have gone wrong in any page.
+
+    A page may ask for its own file only, write nothing to the console, and open no dialogue.
+    """
+    contexts, faults = [], []
+
+    def answer(route: Any) -> None:
+        if route.request.url.startswith(("file://", "data:")):
+            route.continue_()
+        else:
+            faults.append(f"request: {route.request.url}")
+            route.abort()
+
+    def refuse(dialogue: Any) -> None:
+        faults.append(f"dialogue: {dialogue.message}")
+        dialogue.dismiss()
+
+    def open_page(path: Path, *, width: int = 1280, **settings: Any) -> Any:
+        view = {"width": width, "height": 900}
+        contexts.append(chromium.new_context(viewport=view, **settings))
+        contexts[-1].route("**/*", answer)
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: faults.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("dialog", refuse)
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def ranked_run(make_run: Callable[..., Run]) -> Run:
+    """A complete run that a leaderboard may rank."""
+    return make_run(
+        "shift",
+        conditions=CONDITIONS,
+        pictures="ab" * 32,
+        corrupted={"spec": "spair-c/1", "format": "lossless"},
+        details={"device": "cpu", "precision": "float32", "weights": "none needed", "side": 63},
+        versions={"python": "3.11.9", "numpy": "2.4.1"},
+    )
+
+
+@pytest.fixture
+def hub_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Hub on this machine, which the real client is pointed at and logged in to."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import hub_server  # type: ignore[import-not-found]  # found by the line above
+    from huggingface_hub import constants
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the server speaks LFS
+    monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
+    with hub_server.running() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def staged_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder that `staged` copies is kept, once it was made."""
+    return tmp_path_factory.mktemp("staged") / "board"
+
+
+@pytest.fixture
+def staged(request: pytest.FixtureRequest, staged_once: Path, tmp_path: Path) -> Path:
+    """The folder of the good entry that `ranked_run` gives, in a leaderboard's own folder."""
+    from spairc_leaderboard.entry import Model
+    from spairc_leaderboard.making import Choices
+    from spairc_leaderboard.push import dry_run
+
+    if not staged_once.exists():
+        model = Model(
+            name="Shift é <b>",
+            paper="A paper",
+            url="https://example.org/a",
+            licence="MIT",
+            public_weights=True,
+            weights="none needed",
+            training_data=("VOC",),
+        )
+        dry_run(request.getfixturevalue("ranked_run"), Choices(model), staged_once)
+    board = tmp_path / "board"
+    shutil.copytree(staged_once, board)
+    return next((board / "entries").iterdir())
+
+
+TRAINING_SIZES = ((61, 40), (47, 52), (58, 45), (43, 66))
+
+
+def write_training_split(root: Path, split: str, first: int) -> None:
+    """Three pictures of two categories each, and four pairs, in SPair-71k's own layout."""
+    names = []
+    for category, start in (("car", first), ("duck", first + 50)):
+        files = [f"{split}{start + offset}" for offset in range(3)]
+        for offset, name in enumerate(files):
+            path = root / "JPEGImages" / category / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(tiny_picture(start + offset, *TRAINING_SIZES[offset])).save(path)
+        for one, other in ((0, 1), (2, 0)):
+            number = len(names)
+            name = f"{number:06}-{files[one]}-{files[other]}:{category}"
+            names.append(name)
+            ends = {"src": one, "trg": other}
+            record: dict[str, object] = {"filename": name, "category": category}
+            for prefix, index in ends.items():
+                shift = 2 * index
+                record |= {
+                    f"{prefix}_imname": f"{files[index]}.png",
+                    f"{prefix}_imsize": [*TRAINING_SIZES[index], 3],
+                    f"{prefix}_bndbox": [3, 4, 38, 37],
+                    f"{prefix}_kps": [[8 + shift, 9], [30 - shift, 12], [21, 33]],
+                }
+            factors = ("viewpoint_variation", "scale_variation", "truncation", "occlusion")
+            record |= dict.fromkeys(factors, 0)
+            path = root / "PairAnnotation" / split / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(record))
+    path = root / "Layout" / "large" / f"{split}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(names) + "\n")
+
+
+@pytest.fixture
+def training_root(tmp_path: Path) -> Path:
+    """Three splits for whole training runs, in SPair-71k's own layout."""
+    for number, split in enumerate(("trn", "val", "test")):
+        write_training_split(tmp_path / "set", split, 1000 * (number + 1))
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def unlabelled(tmp_path: Path) -> Path:
+    """Three pictures each of two categories, and of one that the dataset does not have."""
+    for category, first in (("car", 1), ("duck", 11), ("sofa", 21)):
+        folder = tmp_path / "more" / category
+        folder.mkdir(parents=True)
+        for number in range(first, first + 3):
+            image = PIL.Image.fromarray(tiny_picture(number, 50 + number, 44))
+            image.save(folder / f"u{number}.png")
+    return tmp_path / "more"
+
+
+@pytest.fixture
+def hub(hub_server: Any, staged: Path) -> Any:
+    """A leaderboard without entries that ranks what `staged` is an entry of."""
+    from spairc_leaderboard.hub import open_hub
+
+    board = staged.parents[1]
+    files = {
+        path.relative_to(board).as_posix(): path.read_bytes()
+        for folder in ("benchmarks", "pairs")
+        for path in (board / folder).iterdir()
+    }
+    hub_server.make("org/board", {"README.md": b"# Board\n", **files})
+    return open_hub("org/board")
+
+
+@pytest.fixture(scope="session")
+def violations() -> Callable[[Any], list[Any]]:
+    """What returns what axe-core finds wrong with a page."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def found(page: Any) -> list[Any]:
+        faults = axe.run(page).response["violations"]
+        return [(each["id"], [node["html"] for node in each["nodes"]]) for each in faults]
+
+    return found

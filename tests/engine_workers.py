@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from spairc.engine import worker_number
 from spairc.types import BadInput
 
 
@@ -69,5 +70,18 @@ def make_slow(notes: Path) -> Callable[[int], int]:
         time.sleep(0.3)
         (notes / f"done-{number}").touch()
         return number
+
+    return work
+
+
+def make_numbered(notes: Path) -> Callable[[int], int]:
+    """Return what tells its worker's number, once there are two workers."""
+    (notes / f"made-{os.getpid()}").touch()
+
+    def work(_: int) -> int:
+        deadline = time.monotonic() + 60
+        while len(list(notes.glob("made-*"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return worker_number()
 
     return work

@@ -17,15 +17,14 @@ from spairc.report.details import (
     Detail,
     alpha_table,
     category_table,
-    detail,
     detail_tables,
+    details_of,
     factor_table,
     gap_table,
     group_table,
     points_table,
     side_table,
 )
-from spairc.report.summary import summarise
 from spairc.report.write import report_tables
 from spairc.runs import Run
 from spairc.spec import CONDITIONS
@@ -49,7 +48,7 @@ MakeRun = Callable[..., Run]
 
 def detail_of(run: Run, alpha: float = 0.1) -> Detail:
     """A run under the paper's protocol."""
-    return detail(run, summarise(run, PAPER, alpha, None), PAPER)
+    return details_of([run], PAPER, alpha, None)[0]
 
 
 def one_pair(points: list[tuple[float, float]], variation: Variation = UNKNOWN) -> PairTable:
@@ -267,8 +266,7 @@ def test_several_runs_stand_side_by_side_over_the_conditions_they_share(make_run
 
 def test_runs_of_several_sides_stand_in_a_table_by_side(make_run: MakeRun) -> None:
     runs = [make_run("m", side="source"), make_run("n", seed=3, side="target", model="m")]
-    summaries = [summarise(run, PAPER, 0.1, None) for run in runs]
-    tables = report_tables(runs, summaries, PAPER, None)
+    tables = report_tables(details_of(runs, PAPER, 0.1, None), None)
     assert "table4" not in tables
     table = tables["sides"]
     assert table.header == ("corrupted picture", "source", "target")

@@ -7,8 +7,10 @@ import numpy as np
 import PIL.Image
 import pytest
 import scipy.io
+from click.testing import CliRunner
 
 from spairc.build import build, open_build
+from spairc.cli import main
 from spairc.codecs import FORMATS
 from spairc.corruptions import corrupt
 from spairc.datasets import load_dataset
@@ -260,3 +262,50 @@ def test_the_sizes_of_formats_are_in_the_expected_order(dataset: Dataset, tmp_pa
         sizes.append(sum(each.bytes for each in read_entries(tmp_path / form / MANIFEST)))
     assert all(smaller < larger for smaller, larger in pairwise(sizes))
     assert image_size(tmp_path / "webp/gaussian_blur/3/JPEGImages/car/c.jpg") == (58, 45)
+
+
+@pytest.mark.parametrize(
+    ("options", "cells"),
+    [
+        ("--corruption fog --severity 3", {"fog/3"}),
+        (
+            "--corruption fog --corruption contrast --severity 5 --severity 2 --corruption fog",
+            {"fog/2", "fog/5", "contrast/2", "contrast/5"},
+        ),
+        ("--corruption blur --severity 4", {"defocus_blur/4", "gaussian_blur/4"}),
+        ("--corruption contrast", {f"contrast/{severity}" for severity in range(1, 6)}),
+    ],
+)
+def test_every_corruption_named_is_made_at_every_severity_named(
+    tiny_root: Path, tmp_path: Path, options: str, cells: set[str]
+) -> None:
+    where = ["--root", str(tiny_root), "--out", str(tmp_path / "set"), "--workers", "1"]
+    result = CliRunner().invoke(main, ["build", *where, "--limit", "2", *options.split()])
+    assert result.exit_code == 0, result.output
+    made = {
+        str(path.parent.relative_to(tmp_path / "set"))
+        for path in tmp_path.glob("set/*/*/JPEGImages")
+    }
+    assert made == cells
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--on fog@3 --severity 2", "leave out --corruption and --severity, or --on"),
+        ("--on fog@3 --corruption fog", "leave out --corruption and --severity, or --on"),
+        ("--corruption fogg", "did you mean 'fog'?"),
+        ("--corruption fog@3", "no corruption is called 'fog@3'"),
+        ("--severity 6", "severity 6 does not exist; choose from 1, 2, 3, 4, 5"),
+        ("--severity -1", "severity -1 does not exist"),
+    ],
+)
+def test_cells_that_contradict_or_do_not_exist_are_one_line(
+    tiny_root: Path, tmp_path: Path, options: str, message: str
+) -> None:
+    where = ["--root", str(tiny_root), "--out", str(tmp_path / "set")]
+    result = CliRunner().invoke(main, ["build", *where, *options.split()])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "set").exists()

@@ -165,8 +165,14 @@ def test_eval_says_what_it_will_cost_and_keeps_to_a_budget(tiny_root: Path, tmp_
     assert result.exit_code == 0, result.output
     assert "to do: 2 units, 5 pictures, 8 pairs: about 0 s" in result.stderr
     assert "in 9 h 0 min: 8 of 8 pairs, the same as --share 1\n" in result.stderr
+    assert "expect 95 % intervals of about +-" in result.stderr
+    assert "are a part of the list" not in result.output
+    assert "clean                PCK@0.1 (box, per image, square)" in result.stderr  # as it goes
+    assert "2 units in " in result.output
+    assert "of it for pictures; energy: " in result.output
     shared = spairc(*common, tmp_path / "half", "--share", "0.5")
     assert shared.exit_code == 0, shared.output
+    assert "6 pairs are a part of the list; how far off that may be, the" in shared.output
     assert len(open_run(tmp_path / "half").pairs) == 6
 
 

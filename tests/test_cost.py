@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spairc.cost import Cost, affordable_share, duration, predict_cost
+from spairc.cost import Allowance, Cost, affordable_share, duration, predict_cost
 from spairc.datasets import load_dataset
 from spairc.datasets.dataset import Dataset
 from spairc.evaluate import plan, predict
@@ -59,6 +59,20 @@ def test_the_features_of_the_largest_category_are_predicted(dataset: Dataset) ->
 def test_the_time_is_that_of_pictures_and_pairs(dataset: Dataset) -> None:
     cost = predict_cost(plan(Slow(), dataset, CONDITIONS))
     assert cost.seconds > 76 * (5 * 0.02 + 8 * 0.005)
+
+
+def test_a_shard_costs_its_part(dataset: Dataset) -> None:
+    cost = predict_cost(plan(Slow(), dataset, [CLEAN, FOG]), allowance=Allowance(shards=2))
+    assert (cost.units, cost.pictures, cost.pairs) == (2, 5, 8)
+
+
+def test_gpus_work_while_pictures_are_read(dataset: Dataset) -> None:
+    planned = plan(Slow(), dataset, CONDITIONS)
+    alone, shared = (
+        predict_cost(planned, allowance=Allowance(workers=4, devices=n)).seconds for n in (1, 4)
+    )
+    assert alone > 76 * (5 * 0.02 + 8 * 0.005)
+    assert shared < alone / 2
 
 
 def test_what_is_complete_costs_nothing(dataset: Dataset, tmp_path: Path) -> None:

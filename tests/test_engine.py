@@ -15,7 +15,16 @@ from types import ModuleType
 
 import pytest
 
-from spairc.engine import Cluster, Engine, Here, Processes, processes, run_units, shard_of
+from spairc.engine import (
+    Cluster,
+    Engine,
+    Here,
+    Processes,
+    processes,
+    run_units,
+    shard_of,
+    worker_number,
+)
 from spairc.types import BadInput
 
 TESTS = Path(__file__).parent
@@ -49,6 +58,11 @@ def test_a_worker_is_made_once_in_each_process_and_in_none_else(
     made = {path.name for path in tmp_path.glob("made-*")}
     assert 1 <= len(made) <= 2
     assert f"made-{os.getpid()}" not in made
+
+
+def test_workers_are_numbered_from_0(workers: ModuleType, tmp_path: Path) -> None:
+    assert set(results(workers.make_numbered, tmp_path, Processes(2))) == {0, 1}
+    assert worker_number() == 0
 
 
 def test_no_units_make_no_results(workers: ModuleType, tmp_path: Path) -> None:

@@ -279,7 +279,12 @@ def test_a_run_whose_record_is_damaged_is_refused(dataset: Dataset, tmp_path: Pa
     text = record.read_text()
     for damaged, message in (
         (text[:-9], "is damaged"),
-        (text.replace('"schema": 1', '"schema": 7'), "reads schema 1 only"),
+        (
+            text.replace('"schema": 1', '"schema": 7'),
+            "a newer spairc: schema 7, and .* up to 1; up",
+        ),
+        (text.replace('"schema": 1', '"schema": "one"'), "damaged: its schema is 'one'"),
+        ("[1, 2]", "damaged: its schema is None"),
         (text.replace('"side"', '"sides"'), "side, sides missing or too much"),
     ):
         record.write_text(damaged)

@@ -1,5 +1,6 @@
 """Workers, shards and kills change nothing: predictions and scores equal an undisturbed run's."""
 
+import os
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from spairc.cli import main
 from spairc.datasets import load_dataset
 from spairc.engine import Processes
 from spairc.evaluate import begin, execute, merge, plan
+from spairc.journal import read_journal
 from spairc.runs import Run, open_run
 from spairc.spec import parse_conditions
 from spairc.types import BadInput
@@ -61,6 +63,7 @@ def test_shards_in_folders_of_their_own_merge_to_the_whole_run(
     assert result.exit_code == 0, result.output
     assert "6 of 76 conditions are complete" in result.output
     assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+    assert read_journal(tmp_path / "merged").units == 2 * len(CONDITIONS)
 
 
 def test_shards_in_one_folder_are_joined_by_merging_it_with_itself(
@@ -110,10 +113,29 @@ def test_what_a_killed_process_left_half_written_is_swept_away(
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+def test_units_that_a_kill_left_beside_their_joined_file_are_removed(
+    tiny_root: Path, tmp_path: Path
+) -> None:
+    run_in(tiny_root, tmp_path / "whole")
+    run = run_in(tiny_root, tmp_path / "killed", shard="1/2")
+    (left,) = [path for path in run.folder.rglob("units/clean/*") if path.name == "000.parquet"]
+    content = left.read_bytes()
+    run_in(tiny_root, tmp_path / "killed")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(content)
+    run_in(tiny_root, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def eval_command(root: Path, out: Path, *options: str) -> list[str]:
+    """A command line that evaluates HOG under all conditions, in a process of its own."""
+    command = [sys.executable, "-c", "from spairc.cli import main; main()", "eval"]
+    return [*command, "--model", "hog", "--root", str(root), "--out", str(out), *options]
+
+
 def killed_and_resumed(root: Path, out: Path, kills: int, *options: str) -> None:
     """Start `spairc eval`, kill it at a random moment, again and again; then let it end."""
-    command = [sys.executable, "-c", "from spairc.cli import main; main()", "eval"]
-    command += ["--model", "hog", "--root", str(root), "--on", "all", "--out", str(out), *options]
+    command = eval_command(root, out, *options)
     moments = random.Random(7)  # noqa: S311 -- moments, no secrets
     for _ in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -130,10 +152,49 @@ def killed_and_resumed(root: Path, out: Path, kills: int, *options: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "options"), [(3, ()), (3, ("--workers", "2"))])
+@pytest.mark.parametrize(
+    ("kills", "options"),
+    [(3, ()), (3, ("--workers", "2")), (20, ()), (20, ("--workers", "2"))],
+)
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     tiny_root: Path, tmp_path: Path, kills: int, options: tuple[str, ...]
 ) -> None:
     killed_and_resumed(tiny_root, tmp_path / "killed", kills, *options)
     killed_and_resumed(tiny_root, tmp_path / "whole", 0)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=str)
+def test_control_c_leaves_whole_units_and_says_how_to_go_on(
+    tiny_root: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    out = tmp_path / "stopped"
+    process = subprocess.Popen(
+        eval_command(tiny_root, out, *options), stderr=subprocess.PIPE, start_new_session=True
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and len(list(out.rglob("[!.]*.parquet"))) < 4:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of them
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"stopped; the same command goes on from here" in errors
+    assert b"Traceback" not in errors
+    assert list(out.rglob("*.part")) == []
+    assert len(open_run(out).conditions) < 76
+    killed_and_resumed(tiny_root, out, 0, *options)
+    killed_and_resumed(tiny_root, tmp_path / "whole", 0)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_an_interrupt_is_told_and_ends_with_code_1(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spairc.evaluate.execute", interrupt)
+    result = spairc("eval", "--model", "hog", "--root", tiny_root, "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "stopped; the same command goes on from here" in result.stderr

@@ -20,11 +20,17 @@ from spairc_models.cats import PRESETS, CATs, Settings, settings_of
 from spairc_models.catspp import CATsPlusPlus
 from spairc_models.catspp import Settings as PlusSettings
 from spairc_models.chm import CHM
+from spairc_models.cnngeo import CNNGeo
+from spairc_models.dhpf import DHPF
 from spairc_models.flow import flow_to_points
+from spairc_models.ncnet import NCNet
 from spairc_models.networks import NETWORKS
 from spairc_models.resnet import ResNet
 from spairc_models.scorrsan import SCorrSAN, SpatialContext
 from spairc_models.transformatcher import FastAttention, Rotation, TransforMatcher
+from spairc_models.vat import VAT
+from spairc_models.vat import Settings as VATSettings
+from spairc_models.weakalign import WeakAlign
 
 slow = pytest.mark.slow
 Published: TypeAlias = tuple[Any, list[tuple[Tensor, ...]], Mapping[str, NDArray[Any]]]
@@ -53,7 +59,23 @@ SMALL: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     ),
     "transformatcher": (lambda: TransforMatcher(TINY, width=8, coarse=3), 48),
     "chm": (lambda: CHM(TINY, width=8), 64),
+    "cnngeo": (lambda: settled(CNNGeo(cells=12, blocks=TINY, width=8)), 192),
+    "weakalign": (lambda: settled(WeakAlign(cells=12, blocks=TINY, width=8)), 192),
+    "ncnet": (lambda: NCNet((3, 3), (4, 1), blocks=TINY, width=8), 80),
+    "dhpf": (lambda: opened(DHPF(TINY, width=8)), 64),
+    "vat": (lambda: VAT(SMALL_VAT, blocks=TINY, width=8), 256),
 }
+SMALL_VAT = VATSettings(
+    cells=16,
+    channels=((8, 16), (8, 16), (4, 8, 16)),
+    groups=((2, 4), (2, 4), (1, 2, 4)),
+    depths=(2, 2, 2),
+    window=2,
+    features=(8, 6, 4),
+    decoded=(10, 8),
+    decoder_window=4,
+    hidden=6,
+)
 # Parameters that the answer does not depend on; the official files hold them all the same.
 UNREAD: Mapping[str, tuple[str, ...]] = {
     "cats": ("backbone.layer4.", "backbone.fc.", "decoder.norm."),
@@ -61,7 +83,30 @@ UNREAD: Mapping[str, tuple[str, ...]] = {
     "catspp": ("backbone.fc.",),
     "transformatcher": ("backbone.fc.", "match2match.posenc"),
     "chm": ("backbone.layer4.", "backbone.fc."),
+    "cnngeo": (),
+    "weakalign": (),
+    "ncnet": (),
+    "dhpf": ("fc.weight", "fc.bias"),
+    "vat": ("backbone.fc.", *(f"ours.transformer.{n}.transformer.norm." for n in range(3))),
 }
+
+
+def opened(network: DHPF) -> DHPF:
+    """With every gate open: a gate that is shut keeps gradients from what lies behind it."""
+    for gate in network.gumbel_ffns:
+        weight = gate[-1].weight.data
+        weight.copy_(weight.abs() * torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
+    return network
+
+
+def settled(network: nn.Module) -> nn.Module:
+    """With the statistics of some pictures: without them all warps are nearly the same."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # an average, not a moving one
+    with torch.no_grad():
+        network.train()(drawn(4, 3, 192, 192, seed=7), drawn(4, 3, 192, 192, seed=8))
+    return network
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

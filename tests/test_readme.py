@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -53,7 +54,10 @@ def test_every_command_of_the_readme_has_the_options_it_is_given() -> None:
     commands = [line.split("#")[0].split() for line in lines if line.startswith("spairc ")]
     assert len(commands) >= 8
     for _, name, *arguments in commands:
-        known = {option for each in main.commands[name].params for option in each.opts}
+        command = main.commands[name]
+        if isinstance(command, click.Group):
+            command = command.commands[arguments[0]]
+        known = {option for each in command.params for option in each.opts}
         assert {each for each in arguments if each.startswith("--")} <= known
 
 

@@ -14,7 +14,16 @@ from spairc.report.summary import errors
 from spairc.runs import Run
 from spairc.scoring import pair_hits
 from spairc.spec import CONDITIONS
-from spairc.statistics import Interval, Sample, TooFew, resample, resampled_weights
+from spairc.statistics import (
+    OF_A_PAIR,
+    OF_A_PICTURE,
+    Interval,
+    Sample,
+    TooFew,
+    expected_margin,
+    resample,
+    resampled_weights,
+)
 from spairc.types import CLEAN, BadInput, Condition
 
 FOG = Condition("fog", 3)
@@ -331,3 +340,21 @@ def test_a_difference_is_real_where_its_interval_excludes_zero(
     low: float, high: float, *, real: bool
 ) -> None:
     assert Interval(0.5, low, high).excludes_zero is real
+
+
+def test_fewer_pictures_are_expected_to_have_wider_intervals() -> None:
+    wide, narrow = (expected_margin(table(1, every_pair(count))) for count in (5, 12))
+    assert 3 < narrow < wide < 40
+    assert expected_margin(table(1, every_pair(5))) == wide  # the same each time
+
+
+def test_the_expected_margin_is_that_of_the_scatter_it_supposes() -> None:
+    # Each of 14 pictures is in both roles; a pair's own scatter counts three times, see above.
+    pairs = table(1, every_pair(14))
+    variance = 4 * OF_A_PICTURE**2 / 14 + 3 * OF_A_PAIR**2 / len(pairs)
+    margins = [expected_margin(pairs, draws(seed)) for seed in range(30)]
+    assert np.mean(margins) == pytest.approx(1.96 * np.sqrt(variance), rel=0.1)
+
+
+def test_two_pictures_have_no_expected_margin() -> None:
+    assert np.isnan(expected_margin(table(1, every_pair(2))))

@@ -1,8 +1,10 @@
 """Photometric noise: each operation by its formula, all of it from the generator given."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as v2
 
 from matchme_train import augment
 from matchme_train.augment import LISTS, erased, photometric_noise
@@ -15,8 +17,7 @@ def image() -> Image:
 
 
 def applied(operation: augment.Operation, image: Image, seed: int = 0) -> Image:
-    picture = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    return operation(picture, np.random.default_rng(seed)).numpy().transpose(1, 2, 0)
+    return operation(image, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -49,7 +50,7 @@ def test_operations_are_applied_as_often_as_told(
 ) -> None:
     calls = []
 
-    def counted(picture: torch.Tensor, _: np.random.Generator) -> torch.Tensor:
+    def counted(picture: Image, _: np.random.Generator) -> Image:
         calls.append(1)
         return picture
 
@@ -114,6 +115,27 @@ def test_jitter_keeps_grey_pictures_grey() -> None:
     grey = np.repeat(np.arange(0, 240, 8, dtype=np.uint8).reshape(5, 6, 1), 3, axis=2)
     found = applied(augment.jittered, grey).astype(int)
     assert np.abs(found - found[..., :1]).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(23, 31), (40, 17)])
+def test_jitter_is_near_to_torchvisions_four_operations(size: tuple[int, int]) -> None:
+    colours = np.random.default_rng(1).integers(40, 216, (5, 4, 3)).astype(np.uint8)
+    image = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
+    draws = np.random.default_rng(0)
+    factors, hue = draws.uniform(0.8, 1.2, 3), draws.uniform(-0.2, 0.2)
+    picture = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    steps = [
+        lambda given: v2.adjust_brightness(given, factors[0]),
+        lambda given: v2.adjust_contrast(given, factors[1]),
+        lambda given: v2.adjust_saturation(given, factors[2]),
+        lambda given: v2.adjust_hue(given, hue),
+    ]
+    for index in draws.permutation(4):
+        picture = steps[index](picture)
+    wanted = picture.numpy().transpose(1, 2, 0).astype(int)
+    difference = np.abs(applied(augment.jittered, image).astype(int) - wanted)
+    assert difference.mean() < 2  # hues are in steps of two degrees
+    assert difference.max() <= 8
 
 
 def test_equalising_spreads_a_dull_picture() -> None:

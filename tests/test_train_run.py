@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 import pytest
 import torch
 from safetensors import safe_open
@@ -17,7 +16,7 @@ from matchme_train.checkpoints import RunFolder
 from matchme_train.loop import Progress
 from matchme_train.recipe import Recipe, load_recipe
 from matchme_train.train import Request, prepare, register, train
-from spairc.types import BadInput, Image
+from spairc.types import BadInput
 
 NETWORK = (
     "network.side=64",
@@ -31,65 +30,12 @@ NETWORK = (
 )
 SCORRSAN = ("network.layers=[3]", "network.cells=64")
 CATSPP = ("network.side=128", "network.cells=8")
-SIZES = ((61, 40), (47, 52), (58, 45), (43, 66))
 Watcher = Callable[[Progress], object]
 
 
-def picture(number: int, width: int, height: int) -> Image:
-    draws = np.random.default_rng(number)
-    coarse = PIL.Image.fromarray(draws.integers(0, 256, (9, 11, 3)).astype(np.uint8))
-    return np.asarray(coarse.resize((width, height), PIL.Image.Resampling.BICUBIC))
-
-
-def write_split(root: Path, split: str, first: int) -> None:
-    """Three pictures of two categories each, and four pairs, in SPair-71k's own layout."""
-    names = []
-    for category, start in (("car", first), ("duck", first + 50)):
-        files = [f"{split}{start + offset}" for offset in range(3)]
-        for offset, name in enumerate(files):
-            path = root / "JPEGImages" / category / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            PIL.Image.fromarray(picture(start + offset, *SIZES[offset])).save(path)
-        for one, other in ((0, 1), (2, 0)):
-            number = len(names)
-            name = f"{number:06}-{files[one]}-{files[other]}:{category}"
-            names.append(name)
-            ends = {"src": one, "trg": other}
-            record: dict[str, object] = {"filename": name, "category": category}
-            for prefix, index in ends.items():
-                shift = 2 * index
-                record |= {
-                    f"{prefix}_imname": f"{files[index]}.png",
-                    f"{prefix}_imsize": [*SIZES[index], 3],
-                    f"{prefix}_bndbox": [3, 4, 38, 37],
-                    f"{prefix}_kps": [[8 + shift, 9], [30 - shift, 12], [21, 33]],
-                }
-            factors = ("viewpoint_variation", "scale_variation", "truncation", "occlusion")
-            record |= dict.fromkeys(factors, 0)
-            path = root / "PairAnnotation" / split / f"{name}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(record))
-    path = root / "Layout" / "large" / f"{split}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(names) + "\n")
-
-
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    for number, split in enumerate(("trn", "val", "test")):
-        write_split(tmp_path / "set", split, 1000 * (number + 1))
-    return tmp_path / "set"
-
-
-@pytest.fixture
-def unlabelled(tmp_path: Path) -> Path:
-    for category, first in (("car", 1), ("duck", 11), ("sofa", 21)):
-        folder = tmp_path / "more" / category
-        folder.mkdir(parents=True)
-        for number in range(first, first + 3):
-            image = PIL.Image.fromarray(picture(number, 50 + number, 44))
-            image.save(folder / f"u{number}.png")
-    return tmp_path / "more"
+def root(training_root: Path) -> Path:
+    return training_root
 
 
 def recipe(name: str, *changes: str) -> Recipe:
@@ -331,6 +277,19 @@ def test_an_annotator_of_another_network_is_refused_before_anything_is_written(
     with pytest.raises(BadInput, match="does not fit the recipe's network"):
         prepare(asked)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("share", "pairs"), [(1.0, 4), (0.5, 2), (0.01, 2)])
+def test_of_the_labels_a_share_is_used_and_of_each_category_one_pair_at_least(
+    share: float, pairs: int, root: Path, tmp_path: Path
+) -> None:
+    prepared = prepare(
+        request(root, tmp_path / "run", recipe("supervised-cats", f"labelled={share}"))
+    )
+    table = prepared.material.training.table
+    assert len(table) == pairs
+    assert set(table.categories.tolist()) == {"car", "duck"}
+    assert prepared.notes[0].startswith(f"labelled pairs: {pairs} ")
 
 
 def test_a_finished_run_is_registered_under_its_models_name(root: Path, tmp_path: Path) -> None:

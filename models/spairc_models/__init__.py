@@ -55,8 +55,8 @@ def load_model(
             count as not given.
 
     Raises:
-        BadInput: If there is no such model, it has no such option, or it cannot be loaded as
-            asked.
+        BadInput: If there is no such model or no program of it, it has no such option, or it
+            cannot be loaded as asked.
     """
     given = {"checkpoint": checkpoint, "device": device, **options}
     given = {option: value for option, value in given.items() if value is not None}
@@ -68,7 +68,13 @@ def load_model(
         return _made(name, import_object(name, "model"), (), given)
     if name in COLLECTIONS:
         raise BadInput(f"model {name!r} is a collection; write {name}:NETWORK")
-    return _made(name, import_object(lookup(MODELS, name, "model").where, "model"), (), given)
+    model = lookup(MODELS, name, "model")
+    if not model.where:
+        raise BadInput(
+            f"model {name!r} ({model.paper}) has no public program; the nearest that runs is "
+            f"{model.nearest!r}, {MODELS[model.nearest].description}"
+        )
+    return _made(name, import_object(model.where, "model"), (), given)
 
 
 def load_network(name: str, *, seed: int = 0, **settings: Any) -> "torch.nn.Module":

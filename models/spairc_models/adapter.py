@@ -27,6 +27,9 @@ PRECISIONS: Mapping[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,  # autocast: convolutions and matrix products only
 }
 
+# CUDA; a CPU's allocator; cuDNN and cuBLAS.
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -72,10 +75,15 @@ def choose_device(name: str | None) -> torch.device:
         raise BadInput(f"device {name!r}: choose from cpu, cuda, cuda:1 and so on")
     if kind == "cpu":
         return torch.device("cpu")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = device_count()
     if int(index or 0) >= count:
         raise BadInput(f"device {name!r}: this machine has {count} CUDA devices; choose cpu")
     return torch.device(name)
+
+
+def device_count() -> int:
+    """Return how many CUDA devices this machine has."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 @contextmanager
@@ -111,6 +119,20 @@ def one_thread_each() -> Iterator[int]:
         torch.set_num_threads(count)
 
 
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn torch's ways of saying that memory ran out into MemoryError, which evaluation answers.
+
+    It asks again for fewer pictures or pairs at a time.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        if any(words in str(error) for words in OUT_OF_MEMORY):
+            raise MemoryError(str(error)) from error
+        raise
+
+
 def frozen(network: torch.nn.Module, how: Execution) -> torch.nn.Module:
     """Return the network on its device, in evaluation mode, without gradients."""
     return network.to(how.device).eval().requires_grad_(requires_grad=False)
@@ -136,6 +158,13 @@ class TorchMatcher:
     find: Callable[[Sequence[Query]], Sequence[Points]]
     details: Details  # for the run's record; `details_of` makes the common part
 
+    @property
+    def memory(self) -> int | None:
+        """How many bytes the device has that features live on; None for the machine's own."""
+        if self.how.device.type == "cpu":
+            return None
+        return int(torch.cuda.get_device_properties(self.how.device).total_memory)
+
     def encode(self, images: Sequence[Image]) -> list[Features]:
         """Return one features object per picture, in batches formed from their order alone."""
         groups = list(batches(images, self.how.batch_size))
@@ -147,7 +176,7 @@ class TorchMatcher:
     def _encode(self, images: Sequence[Image]) -> Sequence[Features]:
         """Return the features of one batch; inference mode holds for one thread only."""
         inputs = np.stack([self.preprocessing.normalised(image) for image in images])
-        with running(self.how):
+        with memory_errors(), running(self.how):
             return self.features(torch.from_numpy(inputs).to(self.how.device))
 
     def match(self, queries: Sequence[Query]) -> list[Points]:
@@ -157,7 +186,7 @@ class TorchMatcher:
             replace(query, points=frame(query.source_size).from_original(query.points))
             for query in queries
         ]
-        with running(self.how):
+        with memory_errors(), running(self.how):
             found = self.find(asked)
         return [
             frame(query.target_size).to_original(np.asarray(points, dtype=np.float64))

@@ -118,12 +118,18 @@ class CATs(nn.Module):
     Args:
         settings: A preset, or what `settings_of` read from a checkpoint.
         backbone: A trunk in place of ResNet-101, called as `ResNet` is.
+        side: Pixels of the input, the frame of `match_points`.
     """
 
     def __init__(
-        self, settings: Settings = PRESETS["spair"], backbone: ResNet | None = None
+        self,
+        settings: Settings = PRESETS["spair"],
+        backbone: ResNet | None = None,
+        *,
+        side: int = SIDE,
     ) -> None:
         super().__init__()
+        self.side = side
         trunk = ResNet() if backbone is None else backbone
         widths = [trunk.channels[layer] for layer in settings.hyperpixels]
         self.cells = settings.cells
@@ -170,7 +176,7 @@ class CATs(nn.Module):
         self, first: tuple[Tensor, ...], second: tuple[Tensor, ...], points: Tensor
     ) -> Tensor:
         """Return (B, N, 2) pixels in the second picture for points in the first, in the input."""
-        return flow_to_points(self.match_features(first, second), points, SIDE)
+        return flow_to_points(self.match_features(first, second), points, self.side)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return (B, 2, h, w) flow in cells for (B, 3, H, W) pictures, the given points' first."""

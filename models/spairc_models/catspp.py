@@ -12,9 +12,11 @@ runs `catspp_blocks`, which gives the same numbers pair by pair in a fraction of
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from spairc_models import catspp_blocks
 from spairc_models.attention import position_code
@@ -186,6 +188,7 @@ class Aggregator(nn.Module):
         super().__init__()
         finest = settings.cells
         self.levels = tuple(levels)
+        self.saves_memory = False  # in training, for a third more time
         stages = [(finest // 4, Planes(3, 3)), (finest // 2, Planes(3, 3)), (finest, Planes(5, 3))]
         self.early_conv = nn.ModuleList(Encoder(count, settings.heads) for count in levels)
         self.transformers = nn.ModuleList(
@@ -207,11 +210,17 @@ class Aggregator(nn.Module):
         stages = zip(self.stages_of(first), self.stages_of(second), strict=True)
         refined: list[Tensor] = []
         for stage, ((given, near), (other, far)) in enumerate(stages):
-            found = self.early_conv[stage](given, other)
+            found = self._done(self.early_conv[stage], given, other)
             if refined:
                 found = found + in_planes(resize_4d(in_cells(refined[-1]), found.shape[-1]))
-            refined.append(self.transformers[stage](found, near, far))
+            refined.append(self._done(self.transformers[stage], found, near, far))
         return in_cells(refined[-1]).mean(dim=1)
+
+    def _done(self, module: nn.Module, *given: Any) -> Tensor:
+        """Return what a module answers; what its gradient needs is kept, or computed again."""
+        kept = not self.saves_memory
+        answer: Tensor = module(*given) if kept else checkpoint(module, *given, use_reentrant=False)
+        return answer
 
     def stages_of(self, features: Sequence[Tensor]) -> list[tuple[Sequence[Tensor], Tensor]]:
         """Return each stage's levels and its affinity, the coarsest stage first."""
@@ -227,6 +236,7 @@ class CATsPlusPlus(nn.Module):
         settings: Sizes.
         blocks: Bottlenecks of each stage of the trunk.
         width: Of the trunk.
+        side: Pixels of the input, the frame of `match_points`.
     """
 
     def __init__(
@@ -235,8 +245,10 @@ class CATsPlusPlus(nn.Module):
         *,
         blocks: Sequence[int] = RESNET_101,
         width: int = 64,
+        side: int = SIDE,
     ) -> None:
         super().__init__()
+        self.side = side
         self.cells = settings.cells
         self.backbone = ResNet(blocks, width=width)
         ends = [sum(blocks[:stage]) for stage in (4, 3, 2, 1)]
@@ -300,7 +312,7 @@ class CATsPlusPlus(nn.Module):
         memory: Workspace | None = None,
     ) -> Tensor:
         """Return (B, N, 2) pixels in the second picture for points in the first, in the input."""
-        return flow_to_points(self.match_features(first, second, memory), points, SIDE)
+        return flow_to_points(self.match_features(first, second, memory), points, self.side)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return (B, 2, h, w) flow in cells for (B, 3, H, W) pictures, the given points' first."""

@@ -24,6 +24,7 @@ from spairc_models.readout import Corners, Readout, Weights, nearest_points, rea
 Grid: TypeAlias = NDArray[np.float32]  # (rows, columns, channels)
 
 # Chosen by PCK on 174 pairs of PF-WILLOW pictures, so scores there flatter these three a little.
+SIFT_SIDE = 64  # pixels of the square that `sift_grid` describes
 _SIFT_STRIDE, _SIFT_SIZES = 4, (4.0, 8.0)  # pixels
 _HOG_CELL, _HOG_BLOCK = 4, 7  # pixels a cell, cells a block
 _DAISY_STEP, _DAISY_RADIUS = 3, 15  # pixels
@@ -42,7 +43,7 @@ class ClassicalMatcher:
 
     def encode(self, images: Sequence[Image]) -> list[Features]:
         """Return one grid of unit descriptors per picture."""
-        return [_unit(self.describe(self.preprocessing.square(image))) for image in images]
+        return [unit_grid(self.describe(self.preprocessing.square(image))) for image in images]
 
     def match(self, queries: Sequence[Query]) -> list[Points]:
         """Return, per query, where its points are in the target: (N, 2) original pixels."""
@@ -65,7 +66,7 @@ def sift_matcher(
     Raises:
         BadInput: If there is no such readout, or it has no such setting.
     """
-    return _matcher("sift", 64, _sift, readout_of(readout, window, temperature))
+    return _matcher("sift", SIFT_SIDE, sift_grid, readout_of(readout, window, temperature))
 
 
 def hog_matcher(
@@ -107,7 +108,7 @@ def _matcher(
     return ClassicalMatcher(name, Preprocessing(side), describe, readout, details)
 
 
-def _sift(square: Image) -> Grid:
+def sift_grid(square: Image) -> Grid:
     """Return (16, 16, 256): every 4 pixels, histograms that span 24 and 48 pixels.
 
     OpenCV's four bins a side are each 1.5 times the keypoint's size wide. Beyond the border there
@@ -149,7 +150,7 @@ def _daisy(square: Image) -> Grid:
     return np.asarray(found, dtype=np.float32)
 
 
-def _unit(grid: Grid) -> Grid:
+def unit_grid(grid: Grid) -> Grid:
     """Return descriptors of length 1; those of a flat picture stay 0."""
     lengths = np.linalg.norm(grid, axis=2, keepdims=True)
     return np.asarray(grid / np.maximum(lengths, _TINY), dtype=np.float32)

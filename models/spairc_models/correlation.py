@@ -33,14 +33,18 @@ def correlate(one: Tensor, other: Tensor) -> Tensor:
     return one.flatten(2).transpose(1, 2) @ other.flatten(2)
 
 
-def mutual_nearest(correlation: Tensor) -> Tensor:
+def mutual_nearest(correlation: Tensor, *, guard: float = 0.0) -> Tensor:
     """Return each score times its ratio to the best of its row and to the best of its column.
 
     Scores that are each other's best stay as they are (Rocco et al., "Neighbourhood consensus
     networks", NeurIPS 2018, equation 4).
+
+    Args:
+        correlation: (..., K, L), none negative.
+        guard: Added to the best scores (NC-Net: 1e-5).
     """
-    best_of_row = _largest(correlation, dim=-1)
-    best_of_column = _largest(correlation, dim=-2)
+    best_of_row = _largest(correlation, dim=-1) + guard
+    best_of_column = _largest(correlation, dim=-2) + guard
     return correlation * ((correlation / best_of_row) * (correlation / best_of_column))
 
 

@@ -91,10 +91,10 @@ def dift_matcher(  # noqa: PLR0913 -- each is a setting of its own; all have a d
     diffusion = load_diffusion(str(checkpoint or STABLE_DIFFUSION), timestep, block, side, how)
     noise = make_noise((ensemble, *diffusion.latent_shape(side)), seed, how)
     own: Details = {"prompt": prompt, "timestep": timestep, "block": block, "seed": seed}
-    return _matcher(_Search(diffusion, how, preprocessing, chosen, prompt), noise, own)
+    return _matcher(Search(diffusion, how, preprocessing, chosen, prompt), noise, own)
 
 
-def _matcher(search: "_Search", noise: Noise, details: Details) -> TorchMatcher:
+def _matcher(search: "Search", noise: Noise, details: Details) -> TorchMatcher:
     """Return the matcher and what a run's record says of it."""
     return TorchMatcher(
         name="dift",
@@ -128,7 +128,7 @@ def pictures(diffusion: Diffusion, noise: Noise, inputs: Tensor) -> list[Picture
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class Search:
     """Answers queries in the targets' frames; each answer depends on its own query alone."""
 
     diffusion: Diffusion
@@ -144,7 +144,7 @@ class _Search:
     def _answer(self, query: Query) -> Points:
         """Return the answer of one query."""
         prompt = self.prompt.replace(CATEGORY, query.category)
-        source, target = (self._grid(each, prompt) for each in (query.source, query.target))
+        source, target = (self.grid(each, prompt) for each in (query.source, query.target))
         asked = Query(
             source=source,
             target=target,
@@ -156,7 +156,7 @@ class _Search:
         rows, columns = target.shape[:2]
         return nearest_points(asked, self.preprocessing, (rows, columns), self.readout, compare)
 
-    def _grid(self, picture: Picture, prompt: str) -> Tensor:
+    def grid(self, picture: Picture, prompt: str) -> Tensor:
         """Return the features of a picture, which the UNet finds when they are first wanted."""
         if prompt not in picture.grids:
             found = self.diffusion.features(picture.latents, prompt, self.how.batch_size)

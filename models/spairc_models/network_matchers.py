@@ -6,7 +6,7 @@ TransforMatcher). A point on the edge of a pixel depends on that, so it is done 
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spairc.lookup import lookup
 from spairc.types import BadInput, Points, Query
@@ -29,8 +29,18 @@ from spairc_models.adapter import (
     running,
 )
 from spairc_models.catspp import CATsPlusPlus
-from spairc_models.networks import NETWORKS, Weights, cats_settings, weighted_network
+from spairc_models.checkpoint import Checkpoint, load_strictly, read_checkpoint
+from spairc_models.cnngeo import Stages
+from spairc_models.networks import (
+    NETWORKS,
+    Weighted,
+    Weights,
+    cats_settings,
+    load_network,
+    weighted_network,
+)
 from spairc_models.preprocessing import Preprocessing
+from spairc_models.vat import VAT
 from spairc_models.workspace import Workspace
 
 PAIRS_AT_ONCE = {"cpu": 1, "cuda": 8}  # on a CPU each thread has a pair of its own
@@ -81,8 +91,9 @@ def network_matcher(
 ) -> TorchMatcher:
     """Return a published network as a matcher.
 
-    CATs++ and SCorrSAN cut given points to whole pixels of their square and read their flow as
+    CATs++, SCorrSAN and VAT cut given points to whole pixels of their square and read their flow as
     CATs does; TransforMatcher and CHM mix the answers of the cells near a point (`transfer`).
+    WeakAlign, NC-Net and DHPF have readouts and inputs of their own, which their modules tell.
 
     Args:
         name: An entry of `NETWORKS`.
@@ -99,6 +110,84 @@ def network_matcher(
     return _matcher(name, wanted, execution(device, precision, batch_size))
 
 
+def staged_matcher(
+    name: str,
+    *,
+    checkpoint: str | Path | None = None,
+    second: str | Path | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int | None = None,
+) -> TorchMatcher:
+    """Return a CNNGeo as a matcher: affine, thin plate, or one after the other.
+
+    A checkpoint tells by its shapes which of the two it is.
+
+    Args:
+        name: An entry of `NETWORKS`.
+        checkpoint: Its weights: a file, a folder, or hf://org/repo/file@revision.
+        second: Those of the network that sees what the first one left, as published the thin plate.
+        weights: Instead of a checkpoint "random", for tests and timings.
+        device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
+        precision: "float32", or "bfloat16" for autocast.
+        batch_size: Pictures in one forward pass.
+
+    Raises:
+        BadInput: If any of them is not to be had, or a checkpoint is of another network.
+    """
+    settings = lookup(NETWORKS, name, "network").settings
+    how = execution(device, precision, batch_size)
+    coarse = weighted_network(name, Weights(checkpoint, weights, settings))
+    if second is None:
+        return _ready(name, coarse, how)
+    fine = weighted_network(name, Weights(second, None, settings))
+    both = Stages(coarse.network, fine.network)
+    return _ready(name, Weighted(both, f"{coarse.weights}, {fine.weights}", coarse.side), how)
+
+
+def gated_matcher(
+    name: str,
+    *,
+    checkpoint: str | Path | None = None,
+    trunk: str | Path | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int | None = None,
+) -> TorchMatcher:
+    """Return a DHPF as a matcher; its published files hold all but the trunk.
+
+    Args:
+        name: An entry of `NETWORKS`.
+        checkpoint: Its weights: a file, a folder, or hf://org/repo/file@revision.
+        trunk: Those of ImageNet's ResNet-101 as torchvision has them, where the checkpoint has
+            none of it.
+        weights: Instead of a checkpoint "random", for tests and timings.
+        device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
+        precision: "float32", or "bfloat16" for autocast.
+        batch_size: Pictures in one forward pass.
+
+    Raises:
+        BadInput: If any of them is not to be had, or the checkpoint is of another network.
+    """
+    how = execution(device, precision, batch_size)
+    if trunk is None:
+        settings = lookup(NETWORKS, name, "network").settings
+        return _matcher(name, Weights(checkpoint, weights, settings), how)
+    if checkpoint is None:
+        raise BadInput(f"trunk {trunk} is half of a checkpoint; give --checkpoint FILE as well")
+    halves = [read_checkpoint(where) for where in (trunk, checkpoint)]
+    joined = Checkpoint(
+        state={**halves[0].state, **halves[1].state},
+        sha256=", ".join(half.sha256 for half in halves),
+        origin=f"{checkpoint} with {trunk}",
+    )
+    network = load_network(name)
+    load_strictly(network, joined, name)
+    return _ready(name, Weighted(network, joined.sha256, NETWORKS[name].side), how)
+
+
 # What `spairc_models.MODELS` points at.
 cats = partial(cats_matcher, "cats")
 catspp = partial(network_matcher, "catspp")
@@ -108,20 +197,59 @@ chm = partial(network_matcher, "chm")
 semimatch_cats = partial(cats_matcher, "semimatch-cats")
 matchme_cats = partial(cats_matcher, "matchme-cats")
 matchme_catspp = partial(network_matcher, "matchme-catspp")
+cnngeo = partial(staged_matcher, "cnngeo")
+weakalign = partial(network_matcher, "weakalign")
+ncnet = partial(network_matcher, "ncnet")
+dhpf = partial(gated_matcher, "dhpf")
+vat = partial(network_matcher, "vat")
 
 
-def _matcher(name: str, wanted: Weights, how: Execution) -> TorchMatcher:
-    """Return the matcher of a network."""
-    network, digest = weighted_network(name, wanted)
-    network = frozen(network, how)
-    preprocessing = Preprocessing(NETWORKS[name].side)
+def matcher_of(
+    name: str,
+    network: nn.Module,
+    how: Execution,
+    *,
+    side: int,
+    weights: str,
+    preprocess: Callable[[int], Preprocessing] = Preprocessing,
+) -> TorchMatcher:
+    """Return a network that is at hand as a matcher; also one in training, between its steps.
+
+    The network is used as it is: on its device, in evaluation mode.
+
+    Args:
+        name: What the matcher is called.
+        network: Has `encode_features` and `match_points`, as those of `NETWORKS` do.
+        how: How it is run, on its own device.
+        side: Pixels of its square input.
+        weights: What a run's record says of them: SHA-256, or where they are from.
+        preprocess: Makes its input of that side.
+    """
+    preprocessing = preprocess(side)
     return TorchMatcher(
         name=name,
         preprocessing=preprocessing,
         how=how,
         features=partial(_encode, network),
-        find=partial(_find, network, how, preprocessing.side),
-        details=details_of(how, preprocessing, digest),
+        find=partial(_find, network, how, side),
+        details=details_of(how, preprocessing, weights),
+    )
+
+
+def _matcher(name: str, wanted: Weights, how: Execution) -> TorchMatcher:
+    """Return the matcher of a published architecture."""
+    return _ready(name, weighted_network(name, wanted), how)
+
+
+def _ready(name: str, found: Weighted, how: Execution) -> TorchMatcher:
+    """Return the matcher of a network that has its weights."""
+    return matcher_of(
+        name,
+        frozen(found.network, how),
+        how,
+        side=found.side,
+        weights=found.weights,
+        preprocess=NETWORKS[name].preprocessing,
     )
 
 
@@ -143,8 +271,8 @@ def _encode(network: Any, pictures: Tensor) -> list[tuple[Tensor, ...]]:
 
 def _find(network: Any, how: Execution, side: int, queries: Sequence[Query]) -> list[Points]:
     """Return every query's answer in the target's square; it depends on nothing else asked."""
-    # CATs++ works pair by pair anyway, and 272 MB of features a pair are better not joined.
-    one_by_one = isinstance(network, CATsPlusPlus)
+    # These work pair by pair anyway, and 272 MB of features a pair are better not joined.
+    one_by_one = isinstance(network, CATsPlusPlus | VAT)
     groups = list(batches(queries, 1 if one_by_one else PAIRS_AT_ONCE[how.device.type]))
     memory = _Memory()
 
@@ -171,7 +299,7 @@ def _answers(
     """Return the answers of one batch of queries whose points are padded to one length."""
     first = _joined([query.source for query in queries])
     second = _joined([query.target for query in queries])
-    if isinstance(network, CATsPlusPlus):
+    if isinstance(network, CATsPlusPlus | VAT):
         found = network.match_points(first, second, points, memory.workspace)
     else:
         found = network.match_points(first, second, points)

@@ -6,7 +6,7 @@ To add one: a module whose class has `encode_features` (pictures to what all the
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,20 +16,29 @@ from torch import Tensor, nn
 
 from spairc.lookup import lookup
 from spairc.types import BadInput
-from spairc_models import MODELS
+from spairc_models import MODELS, cnngeo, ncnet
 from spairc_models.backbone import RANDOM
 from spairc_models.cats import PRESETS, CATs, settings_of
 from spairc_models.catspp import CATsPlusPlus
 from spairc_models.checkpoint import (
     Checkpoint,
+    find_checkpoint,
     load_strictly,
     mismatch,
     read_checkpoint,
     state_hash,
 )
 from spairc_models.chm import CHM
+from spairc_models.cnngeo import CNNGeo
+from spairc_models.corner_aligned import SCNET, CornerAligned
+from spairc_models.dhpf import DHPF
+from spairc_models.ncnet import NCNet
+from spairc_models.preprocessing import Preprocessing
+from spairc_models.recorded import Architecture, make_recorded, recorded_beside, registered
 from spairc_models.scorrsan import INPUTS, SCorrSAN
 from spairc_models.transformatcher import TransforMatcher
+from spairc_models.vat import VAT
+from spairc_models.weakalign import WeakAlign
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # of tensors, by name
 Settings: TypeAlias = Mapping[str, Any]  # keyword arguments of a network
@@ -42,6 +51,7 @@ class Network:
     side: int  # pixels of the square input
     make: Callable[..., nn.Module]  # takes the settings
     settings: Callable[[Shapes], Settings]  # what a checkpoint of it was made with
+    preprocessing: Callable[[int], Preprocessing] = Preprocessing  # takes the side
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,21 @@ NETWORKS: Mapping[str, Network] = {
     "semimatch-cats": _CATS,
     "matchme-cats": _CATS,
     "matchme-catspp": _CATSPP,
+    "dhpf": Network(240, DHPF, _none),
+    "vat": Network(512, VAT, _none),
+    "cnngeo": Network(240, CNNGeo, cnngeo.settings_of, CornerAligned),
+    "weakalign": Network(240, WeakAlign, _none, partial(CornerAligned, measured=SCNET)),
+    "ncnet": Network(400, NCNet, ncnet.settings_of, partial(CornerAligned, measured=SCNET)),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """A network that has its weights."""
+
+    network: nn.Module
+    weights: str  # SHA-256 of the file that they are from, or "random" and that of themselves
+    side: int  # pixels of its square input
 
 
 def load_network(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
@@ -118,11 +142,15 @@ def load_network(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
         return make(**settings).eval()
 
 
-def weighted_network(name: str, weights: Weights) -> tuple[nn.Module, str]:
-    """Return a network with its weights, and SHA-256 of where they are from or of themselves.
+def weighted_network(name: str, weights: Weights) -> Weighted:
+    """Return a network with its weights.
+
+    Where none are asked for, they are those of the run of `spairc train` that was registered
+    under this name.
 
     Raises:
-        BadInput: If none were asked for or both kinds, or the checkpoint does not fit.
+        BadInput: If both kinds of weights were asked for, there are none, they are not those that
+            were registered, or the checkpoint does not fit.
     """
     if weights.checkpoint is not None and weights.drawn is not None:
         raise BadInput("give either a checkpoint or weights, not both")
@@ -130,13 +158,51 @@ def weighted_network(name: str, weights: Weights) -> tuple[nn.Module, str]:
         raise BadInput(f"weights {weights.drawn!r}: {name} knows only {RANDOM!r} or a checkpoint")
     if weights.drawn == RANDOM:
         network = load_network(name)
-        return network, f"random {state_hash(network)}"
+        return Weighted(network, f"random {state_hash(network)}", NETWORKS[name].side)
     if weights.checkpoint is None:
-        raise BadInput(_where_to_get(name))
-    checkpoint = read_checkpoint(weights.checkpoint)
+        return _registered(name)
+    path = find_checkpoint(weights.checkpoint)
+    recorded = recorded_beside(path)
+    checkpoint = replace(read_checkpoint(path), origin=str(weights.checkpoint))
+    if recorded is not None:
+        return _recorded(name, recorded, checkpoint)
     network = load_network(name, **weights.settings(_shapes(checkpoint.state)))
     _load(network, checkpoint, name)
-    return network, checkpoint.sha256
+    return Weighted(network, checkpoint.sha256, NETWORKS[name].side)
+
+
+def _registered(name: str) -> Weighted:
+    """Return what `spairc train` registered under this name.
+
+    Raises:
+        BadInput: If nothing is, or the weights are others by now.
+    """
+    run = registered(name)
+    if run is None:
+        raise BadInput(_where_to_get(name))
+    checkpoint = read_checkpoint(run.checkpoint)
+    if checkpoint.sha256 != run.sha256:
+        raise BadInput(
+            f"model {name!r}: {run.checkpoint} has changed since it was registered (its SHA-256 "
+            f"is {checkpoint.sha256}, not {run.sha256}); train again or give --checkpoint FILE"
+        )
+    return _recorded(name, run.network, checkpoint)
+
+
+def _recorded(name: str, wanted: Architecture, checkpoint: Checkpoint) -> Weighted:
+    """Return the network that a training run's record tells of, with the run's weights.
+
+    Raises:
+        BadInput: If it is not of this architecture, or the weights do not fit it.
+    """
+    if NETWORKS[name].make is not lookup(NETWORKS, wanted.name, "network").make:
+        raise BadInput(
+            f"checkpoint {checkpoint.origin} does not fit {name}: it is a checkpoint of a "
+            f"{wanted.name} that spairc train trained"
+        )
+    network = make_recorded(wanted)
+    _load(network, checkpoint, name)
+    return Weighted(network, checkpoint.sha256, wanted.side)
 
 
 def _load(network: nn.Module, checkpoint: Checkpoint, name: str) -> None:

@@ -114,11 +114,7 @@ class ResNet(nn.Module):
         for layer, (before, after) in enumerate(self._outputs(pictures)):
             if layer in wanted:
                 features = after if rectified else before
-                if features.requires_grad:
-                    # Batch norm on a CPU (torch 2.15) misreads the gradient of a single picture
-                    # whose channels lie innermost, as they do behind a linear layer.
-                    features.register_hook(_contiguous)  # type: ignore[no-untyped-call]
-                yield layer, features
+                yield layer, contiguous_gradient(features)
             if layer == max(wanted):
                 return
 
@@ -139,9 +135,15 @@ def channels(blocks: Sequence[int] = RESNET_101, *, width: int = 64) -> tuple[in
     return (width, *(count for stage in stages for count in stage))
 
 
-def _contiguous(gradient: Tensor) -> Tensor:
-    """Return the gradient with its rows innermost."""
-    return gradient.contiguous()
+def contiguous_gradient(features: Tensor) -> Tensor:
+    """Return the features of a trunk; the gradient that comes back has its rows innermost.
+
+    Batch norm on a CPU (torch 2.15) misreads the gradient of a single picture whose channels lie
+    innermost, as they do behind a linear layer. Every trunk that is trained needs this.
+    """
+    if features.requires_grad:
+        features.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+    return features
 
 
 def _stage(inputs: int, width: int, count: int, *, stride: int, copies: int) -> nn.Sequential:

@@ -73,6 +73,7 @@ class SCorrSAN(nn.Module):
         reach: Neighbours in one line: 7 for SPair-71k, 13 for PF-PASCAL.
         backbone: A trunk in place of ResNet-101, called as `ResNet` is.
         layer: Of the trunk.
+        side: Pixels of the input, the frame of `match_points`.
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class SCorrSAN(nn.Module):
         reach: int = 7,
         backbone: ResNet | None = None,
         layer: int = LAYER,
+        side: int = SIDE,
     ) -> None:
         super().__init__()
+        self.side = side
         trunk = ResNet() if backbone is None else backbone
         self.cells = CELLS
         self.feature_extraction = Extraction(trunk, [layer])
@@ -113,7 +116,7 @@ class SCorrSAN(nn.Module):
         The flow is computed at the cells that are read and only there, which is what makes the
         enlarged correlation cheap: a pair asks some 30 of its 4,096 columns.
         """
-        reading = reading_of(points, SIDE, CELLS)
+        reading = reading_of(points, self.side, CELLS)
         side = first[0].shape[-1]
         asked = reading.corners.flatten(1)
         mixed = enlargement(side, CELLS, first[0])[:, asked].movedim(1, 0)

@@ -99,11 +99,7 @@ def torchvision_backbone(name: str, wanted: Wanted, how: Execution) -> Backbone:
     """
     known = torchvision.models.list_models(module=torchvision.models)
     check_name(name, known, "torchvision")
-    versions = {each.name: each for each in torchvision.models.get_model_weights(name)}
-    # The first is what the field's published numbers were made with.
-    first = next(iter(versions))
-    chosen = first if wanted.weights in (None, RANDOM) else wanted.weights
-    version = lookup(versions, str(chosen), f"version of {name}'s weights")
+    version = version_of(name, None if wanted.weights == RANDOM else wanted.weights)
     side = _side(name, wanted.side, version.meta["min_size"][0])
     options: dict[str, Any] = dict(_OPTIONS.get(name, {}))
     if name.startswith("vit_"):
@@ -113,7 +109,7 @@ def torchvision_backbone(name: str, wanted: Wanted, how: Execution) -> Backbone:
     modules = [_module_name(network, name, layer) for layer in layers]
     weights = state_hash(network)
     if wanted.weights != RANDOM:
-        checkpoint = read_checkpoint(wanted.checkpoint or _downloaded(name, version.url))
+        checkpoint = read_checkpoint(wanted.checkpoint or downloaded(name, version.url))
         load_strictly(network, _renamed(checkpoint), f"torchvision:{name}")
         weights = checkpoint.sha256
     norm = version.transforms()
@@ -197,7 +193,19 @@ def _module_name(network: nn.Module, name: str, layer: str) -> str:
     raise BadInput(f"{name} has no layer {layer!r}; choose {index}a module in or below {top}")
 
 
-def _downloaded(name: str, address: str) -> Path:
+def version_of(name: str, wanted: str | None) -> Any:
+    """Return a version of a network's published weights; the first if none is named.
+
+    The first is what the field's published numbers were made with.
+
+    Raises:
+        BadInput: If there is no such version.
+    """
+    versions = {each.name: each for each in torchvision.models.get_model_weights(name)}
+    return lookup(versions, wanted or next(iter(versions)), f"version of {name}'s weights")
+
+
+def downloaded(name: str, address: str) -> Path:
     """Return torchvision's own file of weights, fetched into torch's cache if it is not there."""
     file = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
     if file.is_file():

@@ -1,12 +1,13 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it.
 
-Exit codes: 0 done; 1 `verify` found faults, or the user pressed Ctrl-C; 2 something in the input
-is wrong, told in one line. To add a command: a function in one of these files, a line below.
+Exit codes: 0 done; 1 `verify` or `leaderboard check` found faults, or the user pressed Ctrl-C; 2
+something in the input is wrong, told in one line. To add a command: a function in one of these
+files, a line below.
 """
 
 import click
 
-from spairc.cli import build, compare, evaluate, report, start, train
+from spairc.cli import build, compare, evaluate, leaderboard, report, start, train
 from spairc.cli.common import Group
 
 COMMANDS = (
@@ -25,6 +26,8 @@ COMMANDS = (
     report.score,
     report.fit_protocol,
     train.train,
+    leaderboard.push,
+    leaderboard.leaderboard,
 )
 
 

@@ -20,7 +20,14 @@ from spairc.cli.common import (
     progress,
 )
 from spairc.lookup import lookup
-from spairc.spec import CORRUPTED
+from spairc.spec import (
+    CORRUPTED,
+    CORRUPTION_NAMES,
+    GROUPS,
+    SEVERITIES,
+    check_severity,
+    parse_conditions,
+)
 from spairc.types import BadInput, Condition
 
 if TYPE_CHECKING:
@@ -30,6 +37,31 @@ _WHERE = ("workers", "place", "address")
 _WRITING = ("form", "suffix", "repair", "shard")
 _FILES_PER_START = 150  # as many are made while a worker process starts
 _SHOWN = 20  # faults of a kind that are listed by name, where all are counted
+
+
+def cell_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options that tell which cells are made; they are the arguments of `_cells`."""
+    options = (
+        ON,
+        click.option(
+            "--corruption",
+            "corruptions",
+            multiple=True,
+            metavar="NAME",
+            help="A corruption or a group, at each --severity; may be repeated.",
+        ),
+        click.option(
+            "--severity",
+            "severities",
+            type=int,
+            multiple=True,
+            metavar="N",
+            help="Of each --corruption; may be repeated.  [default: 1 to 5]",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def writing_options(command: Callable[..., object]) -> Callable[..., object]:
@@ -49,13 +81,15 @@ def writing_options(command: Callable[..., object]) -> Callable[..., object]:
 @dataset_options
 @click.option("--category", "categories", multiple=True, help="Such as car; may be repeated.")
 @click.option("--out", type=FOLDER, default="SPair-C", show_default=True)
-@ON
+@cell_options
 @click.option("--copy", is_flag=True, help="Copy annotations into each cell instead of linking.")
 @writing_options
 @engine_options
 def build(
     out: Path,
     patterns: tuple[tuple[Condition, ...], ...],
+    corruptions: tuple[str, ...],
+    severities: tuple[int, ...],
     categories: tuple[str, ...],
     **given: Any,
 ) -> None:
@@ -71,7 +105,7 @@ def build(
 
     how = {name: given.pop(name) for name in (*_WRITING, "copy")}
     where = {name: given.pop(name) for name in _WHERE}
-    cells = _cells(patterns)
+    cells = _cells(patterns, corruptions, severities)
     Options(**how).check()
     dataset = _in_categories(dataset_of(**given), categories)
     with _making(dataset.table.image_keys, cells, how["shard"], where) as run:
@@ -82,11 +116,16 @@ def build(
 @click.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="The folder to make; not inside FOLDER.")
-@ON
+@cell_options
 @writing_options
 @engine_options
 def corrupt(
-    folder: Path, out: Path, patterns: tuple[tuple[Condition, ...], ...], **given: Any
+    folder: Path,
+    out: Path,
+    patterns: tuple[tuple[Condition, ...], ...],
+    corruptions: tuple[str, ...],
+    severities: tuple[int, ...],
+    **given: Any,
 ) -> None:
     """Corrupt the pictures of any FOLDER.
 
@@ -99,7 +138,7 @@ def corrupt(
     from spairc.corrupt_folder import corrupt_folder, pictures_of
 
     where = {name: given.pop(name) for name in _WHERE}
-    cells, options = _cells(patterns), Options(**given)
+    cells, options = _cells(patterns, corruptions, severities), Options(**given)
     options.check()
     originals = pictures_of(folder)
     with _making(list(originals.pictures), cells, options.shard, where) as run:
@@ -146,8 +185,25 @@ def verify(
     context.exit(1 if faults else 0)
 
 
-def _cells(patterns: tuple[tuple[Condition, ...], ...]) -> tuple[Condition, ...]:
-    """Return the cells that were asked for."""
+def _cells(
+    patterns: tuple[tuple[Condition, ...], ...],
+    corruptions: tuple[str, ...],
+    severities: tuple[int, ...],
+) -> tuple[Condition, ...]:
+    """Return the cells that were asked for, by --on or by --corruption and --severity."""
+    if corruptions or severities:
+        if patterns:
+            raise BadInput("--on names whole cells; leave out --corruption and --severity, or --on")
+        known = dict.fromkeys((*CORRUPTION_NAMES, *GROUPS))
+        for name in corruptions:
+            lookup(known, name, "corruption")
+        for severity in severities:
+            check_severity(severity)
+        patterns = tuple(
+            parse_conditions(f"{name}@{severity}")
+            for name in corruptions or CORRUPTION_NAMES
+            for severity in severities or SEVERITIES
+        )
     asked = conditions_of(patterns, CORRUPTED)
     cells = tuple(each for each in asked if each.corruption is not None)
     if not cells:

@@ -1,5 +1,6 @@
 """What the commands share: options, what they mean, progress, and BadInput as one line."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,25 @@ class Duration(click.ParamType[float]):
         if unit not in _SECONDS or not number.isascii() or not number.isdigit() or not int(number):
             raise BadInput(f"duration {value!r}: write 90s, 30m or 2h")
         return float(int(number) * _SECONDS[unit])
+
+
+class Bytes(click.ParamType[int]):
+    """An amount of memory as it is written: 500MB, 1.5GB, 2GiB; in bytes."""
+
+    name = "memory"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 -- click's signature
+        ctx: click.Context | None,  # noqa: ARG002 -- click's signature
+    ) -> int:
+        """Return the bytes."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", str(value), re.IGNORECASE)
+        if found is None or not float(found[1]):
+            raise BadInput(f"memory {value!r}: write 500MB, 4GB or 2GiB")
+        steps = "KMGT".index(found[2].upper()) + 1
+        return int(float(found[1]) * (1024 if found[3] else 1000) ** steps)
 
 
 _ENGINES = ("local", "ray")

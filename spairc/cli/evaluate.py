@@ -1,8 +1,8 @@
 """The commands that run a matcher and join its shards: eval, merge."""
 
-import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import click
 from spairc.cli.common import (
     FOLDER,
     ON,
+    Bytes,
     Duration,
     conditions_of,
     dataset_of,
@@ -20,7 +21,7 @@ from spairc.cli.common import (
     engine_options,
     progress,
 )
-from spairc.cli.report import BASELINE, PROTOCOL, baseline_of, print_summaries
+from spairc.cli.report import BASELINE, PROTOCOL, baseline_of, certainty_of, print_summaries
 from spairc.lookup import lookup
 from spairc.spec import CONDITIONS
 from spairc.types import CLEAN, BadInput, Condition, Matcher
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from spairc.cost import Allowance
     from spairc.datasets.dataset import Dataset
     from spairc.engine import Engine
     from spairc.evaluate import Plan
     from spairc.protocols import Protocol
     from spairc.report.summary import Summary
     from spairc.runs import Run
+    from spairc.units import Unit
 
 _MODEL_OPTIONS = (
     *("model", "checkpoint", "layers", "readout", "input_side", "device", "precision"),
@@ -49,7 +52,7 @@ _MODEL_OPTIONS = (
 @click.option("--layers", help="Layers of a backbone, such as 13,16.")
 @click.option("--readout", help="Of a nearest-feature matcher, such as argmax, window or full.")
 @click.option("--input-side", type=click.IntRange(min=32), help="Pixels of the network's input.")
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
+@click.option("--device", help="cpu, cuda, cuda:1; or several, cuda:0,cuda:1.  [default: GPUs]")
 @click.option("--precision", help="float32 or bfloat16.  [default: float32]")
 @click.option(
     "--option",
@@ -66,54 +69,84 @@ _MODEL_OPTIONS = (
 @click.option("--budget", type=Duration(), help="Time, such as 30m: runs the share that fits.")
 @click.option("--shard", help="Do every n-th unit only, from the i-th on: i/n.")
 @engine_options
+@click.option("--cpus", type=click.IntRange(min=1), help="Of each Ray worker.  [default: 1]")
+@click.option("--memory", type=Bytes(), help="Most for features, as 4GB.  [default: a quarter]")
 @click.option("--out", type=FOLDER, help="The run folder.  [default: runs/MODEL]")
-def evaluate(out: Path | None, shard: str | None, **given: Any) -> None:
+def evaluate(out: Path | None, shard: str | None, memory: int | None, **given: Any) -> None:
     """Run a matcher and print its scores.
 
     Under all 76 conditions, unless --on names others. A run that was stopped goes on where it was.
 
     Example: spairc eval --model sift --root SPair-71k --on clean --on "noise@3"
     """
-    from spairc.cost import predict_cost
+    from spairc.cost import Allowance, predict_cost
     from spairc.engine import shard_of
-    from spairc.evaluate import begin, execute
+    from spairc.evaluate import begin
     from spairc.protocols import PROTOCOLS
 
     protocol = lookup(PROTOCOLS, given.pop("protocol"), "protocol")
     against = baseline_of(given.pop("baseline"))
-    engine = _engine_of(**{name: given.pop(name) for name in ("workers", "place", "address")})
+    where = {name: given.pop(name) for name in ("workers", "place", "address", "cpus")}
+    engine = _engine_of(given["device"], **where)
     model = {name: given.pop(name) for name in _MODEL_OPTIONS}
     shard_of([], shard)
-    planned = _planned(_matcher_of(**model), protocol, against, **given)
+    matcher = _matcher_of(**{**model, "device": _first(model["device"])})
+    engine, devices = _devices_of(matcher, engine, model["device"])
+    shards = 1 if shard is None else int(shard.partition("/")[2])
+    allowance = Allowance(memory, getattr(engine, "workers", 1), len(devices), shards)
+    planned, part = _planned(matcher, protocol, against, allowance, **given)
     run = begin(planned, out)
-    click.echo(f"to do: {predict_cost(planned, run)}", err=True)
-    with progress(len(planned.pairs) * len(planned.conditions), "pair") as advance:
-        execute(
-            planned,
-            run,
-            lambda unit: advance(len(unit.pairs)),
-            engine=engine,
-            load=partial(_matcher_in_worker, _threads_of(engine), **model),
-            shard=shard,
-        )
+    cost = predict_cost(planned, run, allowance)
+    click.echo(f"to do: {cost}", err=True)
+    load = partial(_matcher_in_worker, _threads_of(engine), devices, **model)
+    _execute(planned, run, protocol, engine=engine, load=load, shard=shard, room=cost.room)
     if shard is not None:
         click.echo(f"shard {shard} is done; when all are: spairc merge {run.folder}")
         return
     _print_scores(run, protocol, against)
+    if part:
+        click.echo(
+            f"{run.settings.pairs:,} pairs are a part of the list; how far off that may be, the "
+            f"intervals in brackets tell"
+        )
 
 
-def _planned(
+def _execute(planned: "Plan", run: "Run", protocol: "Protocol", **how: Any) -> None:
+    """Do what is missing of a run, and show how far it is: a bar, and each complete condition."""
+    from tqdm import tqdm
+
+    from spairc.evaluate import execute
+
+    metric, told = protocol.metric(), set(run.conditions)
+    with progress(len(planned.pairs) * len(planned.conditions), "pair") as advance:
+
+        def watch(unit: "Unit") -> None:
+            advance(len(unit.pairs))
+            if unit.condition not in told and run.predictions(unit.condition).is_file():
+                told.add(unit.condition)
+                score = metric(run.answers(unit.condition))
+                tqdm.write(f"{unit.condition!s:20} {metric}  {score:5.1f}", file=sys.stderr)
+
+        try:
+            execute(planned, run, watch, **how)
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command goes on from here", err=True)
+            raise
+
+
+def _planned(  # noqa: PLR0913 -- options by their names
     matcher: Matcher,
     protocol: "Protocol",
     against: "Run | str | None",
+    allowance: "Allowance",
     *,
     patterns: tuple[tuple[Condition, ...], ...],
     corrupted: Path | None,
     budget: float | None,
     side: Any,
     **given: Any,
-) -> "Plan":
-    """Return the run that the options ask for, checked against its baseline."""
+) -> "tuple[Plan, bool]":
+    """Return the run that the options ask for, and whether it is of a part of the list."""
     from spairc.evaluate import plan
     from spairc.official import open_corrupted
     from spairc.report.summary import check_baseline
@@ -124,20 +157,26 @@ def _planned(
     how: dict[str, Any] = {"side": side, "direction": protocol.direction, "pictures": pictures}
     planned = plan(matcher, dataset, conditions, **how)
     check_baseline(planned.settings, planned.pairs, protocol.metric(), against)
+    part = given["share"] is not None or given["limit"] is not None
     if budget is None:
-        return planned
-    some = dataset.select(_affordable(planned, dataset, budget))
-    return plan(matcher, some, conditions, **how)
+        return planned, part
+    some = dataset.select(_affordable(planned, dataset, budget, allowance))
+    return plan(matcher, some, conditions, **how), part or len(some) < len(dataset)
 
 
 def _print_scores(run: "Run", protocol: "Protocol", against: "Run | str | None") -> None:
-    """Print what a run scored, and where it is."""
+    """Print what a run scored and how sure that is, what it took, and where it is."""
+    from spairc.journal import read_journal
     from spairc.report.summary import summarise
 
     summary = summarise(run, protocol, 0.1, against)
-    print_summaries([summary], None)
+    print_summaries([summary], certainty_of([run], [summary], against))
     if line := _reported_line(run, summary):
         click.echo(line)
+    journal = read_journal(run.folder)
+    click.echo(str(journal))
+    if journal.note is not None:
+        click.echo(journal.note)
     click.echo(f"run folder: {run.folder}")
 
 
@@ -158,38 +197,90 @@ def merge(folders: tuple[Path, ...], out: Path | None) -> None:
     click.echo(f"{len(run.conditions)} of 76 conditions are complete\nrun folder: {run.folder}")
 
 
-def _engine_of(workers: int | None, place: str, address: str | None) -> "Engine":
+def _engine_of(
+    device: str | None, workers: int | None, place: str, address: str | None, cpus: int | None
+) -> "Engine":
     """Return where units run; a model is loaded in each worker, so there is one unless asked."""
-    local = workers or (1 if place == "local" else None)
-    return engine_of(workers=local, place=place, address=address, units=sys.maxsize)
+    from spairc.engine import Cluster
+
+    named = len(device.split(",")) if device else 1
+    local = workers or (named if place == "local" else None)
+    engine = engine_of(workers=local, place=place, address=address, units=sys.maxsize)
+    if isinstance(engine, Cluster):
+        if named > 1:
+            raise BadInput(f"--device {device} is for --engine local; Ray gives a GPU to each task")
+        return replace(engine, cpus=cpus or 1)
+    if cpus is not None:
+        raise BadInput("--cpus is of a Ray worker; give --engine ray too")
+    return engine
+
+
+def _devices_of(
+    matcher: Matcher, engine: "Engine", given: str | None
+) -> "tuple[Engine, tuple[str, ...]]":
+    """Return the engine, on Ray with a GPU a task, and the GPUs that workers take in turn."""
+    from spairc.engine import Cluster
+    from spairc.machine import dealt
+
+    if getattr(matcher, "memory", None) is None:
+        return engine, ()  # features live in the machine's own memory: no GPU is used
+    if isinstance(engine, Cluster):
+        return replace(engine, gpus=1), ("cuda",)
+    from spairc_models.adapter import choose_device, device_count
+
+    devices = dealt(given, workers=getattr(engine, "workers", 1), there=device_count())
+    for device in devices:
+        choose_device(device)  # refuses what is not there before work begins
+    return engine, devices or ("cuda",)
+
+
+def _first(device: str | None) -> str | None:
+    """Return the first of the devices that were named."""
+    return None if device is None else device.partition(",")[0]
 
 
 def _threads_of(engine: "Engine") -> int | None:
     """Return how many threads each of several processes may use; None for all there are."""
+    from spairc.engine import Cluster
+    from spairc.machine import cores
+
+    if isinstance(engine, Cluster):
+        return int(engine.cpus)
     workers = getattr(engine, "workers", 1)
-    return max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
+    return max(1, cores() // workers) if workers > 1 else None
 
 
-def _matcher_in_worker(threads: int | None, **model: Any) -> Matcher:
-    """Return the matcher in a worker process, which shares the cores with others."""
-    matcher = _matcher_of(**model)
+def _matcher_in_worker(threads: int | None, devices: tuple[str, ...], **model: Any) -> Matcher:
+    """Return the matcher in a worker process, on its device, with its share of the cores."""
+    from spairc.engine import worker_number
+
+    device = devices[worker_number() % len(devices)] if devices else _first(model["device"])
+    matcher = _matcher_of(**{**model, "device": device})
     torch = sys.modules.get("torch")  # a matcher that does without is not made to import it
     if torch is not None and threads is not None:
         torch.set_num_threads(threads)
     return matcher
 
 
-def _affordable(planned: "Plan", dataset: "Dataset", seconds: float) -> "NDArray[np.int64]":
+def _affordable(
+    planned: "Plan", dataset: "Dataset", seconds: float, allowance: "Allowance"
+) -> "NDArray[np.int64]":
     """Return positions of the share of the pairs that fits into a time; say which it is."""
     from spairc.cost import affordable_share, duration, predict_cost
+    from spairc.statistics import expected_margin
     from spairc.subset import share_of_pairs
 
-    cost = predict_cost(planned)
+    cost = predict_cost(planned, allowance=allowance)
     share = affordable_share(cost, seconds)
     positions = share_of_pairs(dataset.table, share)
     click.echo(
         f"whole run: {cost}\nin {duration(seconds)}: {len(positions):,} of {len(dataset):,} pairs, "
         f"the same as --share {share:g}",
+        err=True,
+    )
+    whole, part = (expected_margin(t) for t in (dataset.table, dataset.table.select(positions)))
+    click.echo(
+        f"expect 95 % intervals of about +-{part:.1f} points; +-{whole:.1f} with all pairs",
         err=True,
     )
     return positions

@@ -12,6 +12,8 @@ from spairc.types import BadInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from spairc.pictures import Pictures
+    from spairc.report.details import Detail
     from spairc.report.differences import Certainty
     from spairc.report.summary import Summary
     from spairc.runs import Run
@@ -34,6 +36,10 @@ ALPHA = click.option("--alpha", default=0.1, show_default=True, help="Tolerance 
     help="For 95 % intervals; 0 for none.",
 )
 @click.option("--out", type=FOLDER, help="For the tables.  [default: report in the first RUN]")
+@click.option("--figures", type=FOLDER, help="Draw figures into this folder: PDF, SVG and PNG.")
+@click.option("--html", type=FOLDER, help="Write a page into this file; it needs nothing else.")
+@click.option("--root", type=FOLDER, help="Folder of the dataset, for pictures of matches.")
+@click.option("--corrupted", type=FOLDER, help="The built set or archive that RUNs read.")
 def report(
     folders: tuple[Path, ...],
     protocol: str,
@@ -41,29 +47,45 @@ def report(
     baseline: str | None,
     resamples: int,
     out: Path | None,
+    **drawing: Path | None,
 ) -> None:
-    """Print the scores of RUNs and write tables.
+    """Print the scores of RUNs; write tables and figures.
 
-    Markdown, LaTeX and CSV: the layout of the paper's Table 4, categories, factors of difficulty,
-    tolerances, groups, and which matches break. Of several runs, which differences are real.
+    Markdown, LaTeX and CSV: the layouts of the paper's Tables 1, 2, 4, 5 and B, groups, and which
+    matches break. Of several runs, which differences are real. Of runs on several datasets, the
+    layout of Table 2 alone.
 
-    Example: spairc report runs/sift runs/hog --baseline runs/hog
+    Example: spairc report runs/sift runs/hog --baseline runs/hog --figures figures
     """
+    from spairc.journal import read_journal
     from spairc.protocols import PROTOCOLS
-    from spairc.report.summary import summarise
+    from spairc.report.details import details_of
     from spairc.report.write import report_tables, write_all
     from spairc.runs import open_run
 
     chosen = lookup(PROTOCOLS, protocol, "protocol")
     runs = [open_run(folder) for folder in folders]
-    against = baseline_of(baseline)
-    summaries = [summarise(run, chosen, alpha, against) for run in runs]
-    certain = _certainty(runs, summaries, against, resamples)
-    tables = report_tables(runs, summaries, chosen, certain)
-    print_summaries(summaries, certain)
     target = out or folders[0] / "report"
+    if len({run.settings.dataset for run in runs}) > 1:
+        _refuse_with_several(protocol != "paper", baseline, *drawing.values())
+        _report_datasets(runs, target)
+        return
+    against = baseline_of(baseline)
+    pictures = _pictures(runs, **drawing)
+    details = details_of(runs, chosen, alpha, against)
+    summaries = [each.summary for each in details]
+    certain = certainty_of(runs, summaries, against, resamples)
+    tables = report_tables(details, certain)
+    print_summaries(summaries, certain)
+    for run in runs:
+        if note := read_journal(run.folder).note:
+            click.echo(f"{run.folder}: {note}")
     written = write_all(tables, target)
     click.echo(f"wrote {len(written)} files to {target}: {', '.join(tables)}")
+    if drawing["figures"] is not None:
+        _draw(details, certain, pictures, drawing["figures"])
+    if drawing["html"] is not None:
+        _write_page(details, certain, pictures, drawing["html"])
 
 
 @click.command()
@@ -116,6 +138,74 @@ def fit_protocol(folders: tuple[Path, ...]) -> None:
     click.echo(as_text(fit_runs([open_run(folder) for folder in folders])))
 
 
+def _refuse_with_several(*given: object) -> None:
+    """Raise BadInput if an option was given that is for runs on one dataset."""
+    if any(given):
+        raise BadInput(
+            "the runs are on several datasets, each counted by its own protocol; give --protocol, "
+            "--baseline, figures and pages with runs on one dataset"
+        )
+
+
+def _report_datasets(runs: "Sequence[Run]", folder: Path) -> None:
+    """Print and write runs on several datasets side by side."""
+    from spairc.report.several import datasets_table
+    from spairc.report.tables import as_text
+    from spairc.report.write import write_all
+
+    table = datasets_table(runs)
+    click.echo(as_text(table))
+    written = write_all({"table2": table}, folder)
+    click.echo(f"wrote {len(written)} files to {folder}: table2")
+
+
+def _pictures(
+    runs: "Sequence[Run]",
+    figures: Path | None,
+    html: Path | None,
+    root: Path | None,
+    corrupted: Path | None,
+) -> "list[Pictures] | None":
+    """Return the pictures that the runs saw; None if they are not asked for."""
+    from spairc.report.hardest import pictures_of
+    from spairc.report.summary import check_alike
+
+    if html is not None and html.is_dir():
+        raise BadInput(
+            f"{html} is a folder; give the name of a file, such as report.html, as --html"
+        )
+    if figures is None and html is None:
+        if root or corrupted:
+            raise BadInput(
+                "--root and --corrupted are for pictures; give --figures FOLDER or --html FILE too"
+            )
+        return None
+    check_alike(runs)
+    if root is None:
+        if corrupted:
+            raise BadInput("--corrupted needs --root too: clean pictures are read from the dataset")
+        return None
+    if corrupted is None:
+        return [pictures_of(runs[0], root)] * len(runs)
+    return [pictures_of(run, root, corrupted) for run in runs]  # not all have its conditions
+
+
+def _draw(
+    details: "Sequence[Detail]",
+    certain: "Certainty | None",
+    pictures: "Sequence[Pictures] | None",
+    folder: Path,
+) -> None:
+    """Draw the figures and say what was drawn."""
+    from spairc.report.figures.material import material_of
+    from spairc.report.figures.write import WITHOUT_PICTURES, write_figures
+
+    drawn = write_figures(material_of(details, certain), pictures, folder)
+    if pictures is None:
+        click.echo(WITHOUT_PICTURES, err=True)
+    click.echo(f"drew {len(drawn)} figures into {folder}: {', '.join(drawn)}")
+
+
 def baseline_of(text: str | None) -> "Run | str | None":
     """Return the run that counts as 100, or the word "published"."""
     from spairc.report.summary import PUBLISHED
@@ -140,8 +230,24 @@ def print_summaries(summaries: "Sequence[Summary]", certain: "Certainty | None")
         click.echo(f"{certain.note}\n")
 
 
-def _certainty(
-    runs: "Sequence[Run]", summaries: "Sequence[Summary]", baseline: "Run | str | None", number: int
+def _write_page(
+    details: "Sequence[Detail]",
+    certain: "Certainty | None",
+    pictures: "Sequence[Pictures] | None",
+    path: Path,
+) -> None:
+    """Write the page and say where it is."""
+    from spairc.report.page.write import write_page
+
+    write_page(path, details, certain, pictures)
+    click.echo(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB; open it with a browser")
+
+
+def certainty_of(
+    runs: "Sequence[Run]",
+    summaries: "Sequence[Summary]",
+    baseline: "Run | str | None",
+    number: int = 1000,
 ) -> "Certainty | None":
     """Return the runs resampled; None, and the reason printed, if there are too few pictures."""
     from spairc.report.differences import certainty

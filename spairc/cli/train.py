@@ -1,6 +1,7 @@
 """The command that trains: train; and what `spairc list recipes` shows."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 from spairc.cli.common import FOLDER, progress
 
 if TYPE_CHECKING:
+    from matchme_train.checkpoints import RunFolder
     from matchme_train.loop import Progress
     from matchme_train.train import Prepared
 
@@ -24,33 +26,56 @@ if TYPE_CHECKING:
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--precision", default="float32", show_default=True, help="Or bfloat16.")
 @click.option("--workers", type=int, default=0, show_default=True, help="That prepare pairs.")
+@click.option("--parts", type=int, default=1, show_default=True, help="Of a step's batch.")
+@click.option("--save-memory", is_flag=True, help="CATs++: compute again what need not be kept.")
+@click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard too.")
 @click.option("--checkpoint-every", type=int, default=500, show_default=True, help="Steps.")
 def train(
-    recipe: str, epochs: int | None, changes: tuple[str, ...], out: Path | None, **given: Any
+    recipe: str,
+    epochs: int | None,
+    changes: tuple[str, ...],
+    out: Path | None,
+    **given: Any,
 ) -> None:
     """Train a network by RECIPE.
 
     RECIPE is a name of `spairc list recipes`, or a TOML file of your own. A run that was stopped
     goes on where it was. When it is done, `spairc eval --checkpoint OUT` evaluates it.
 
+    --parts N passes a batch through the network in N parts, where it does not fit the memory. On
+    several GPUs: accelerate launch --num_processes 4 -m matchme_train RECIPE ...
+
     Example: spairc train supervised-cats --root SPair-71k --set optimiser.batch_size=16
     """
+    from matchme_train.board import board, check_board
     from matchme_train.recipe import load_recipe, with_epochs
     from matchme_train.stages import length_of, stage_names
     from matchme_train.train import Request, prepare, register
     from matchme_train.train import train as run
 
+    wants_board = given.pop("tensorboard")
+    if wants_board:
+        check_board()
     chosen = load_recipe(recipe, changes)
     chosen = chosen if epochs is None else with_epochs(chosen, epochs)
     folder = out or Path("runs") / Path(recipe).stem
     prepared = prepare(Request(recipe=chosen, out=folder, **given))
+    if not prepared.how.team.leads:  # one of several processes talks
+        run(prepared)
+        return
     for note in prepared.notes:
         click.echo(note)
     click.echo(f"run: {folder}")
     names = stage_names(chosen, given["from_checkpoint"])
     lengths = {name: length_of(prepared.material, name) for name in names}
-    with progress(sum(lengths.values()), "step") as advance:
-        done = run(prepared, _watcher(lengths, advance))
+    with ExitStack() as stack:
+        watches: list[Callable[[Progress], object]] = [
+            _watcher(lengths, stack.enter_context(progress(sum(lengths.values()), "step")))
+        ]
+        if wants_board:
+            watches.append(stack.enter_context(board(folder / "tensorboard")))
+        done = run(prepared, lambda told: [watch(told) for watch in watches])
+    _draw(done, chosen.model)
     click.echo(_ending(prepared, register(done, chosen)))
 
 
@@ -90,6 +115,20 @@ def _watcher(
             )
 
     return watch
+
+
+def _draw(done: "RunFolder", title: str) -> None:
+    """Draw how PCK on the validation pairs went, into the run's folder."""
+    import csv
+
+    from spairc.report.figures.save import save
+    from spairc.report.figures.training import validation
+
+    with (done.path / "epochs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for path in save(validation(rows, title).figure, done.path, "validation"):
+        if path.suffix == ".png":
+            click.echo(f"figure: {path}")
 
 
 def _ending(prepared: "Prepared", registered: Path) -> str:

@@ -44,15 +44,16 @@ def splashed(image: Image, drops: Plane, strength: float) -> Image:
     return splashed
 
 
-def soiled(image: Image, mud: NDArray[np.float32]) -> Image:
+def soiled(image: Image, mud: NDArray[np.float32], thinnest: float) -> Image:
     """Return the picture behind mud.
 
     Args:
         image: (H, W, 3).
         mud: (H, W): how thick it is, from 0 to 1.
+        thinnest: Where it is thinner there is none.
     """
     soiled = np.empty(image.shape, dtype=np.uint8)
-    _cover(image.ravel(), mud.ravel(), MUD, soiled.ravel())
+    _cover(image.ravel(), mud.ravel(), np.float32(thinnest), MUD, soiled.ravel())
     return soiled
 
 
@@ -363,13 +364,15 @@ def _pour(
 def _cover(
     image: NDArray[np.uint8],
     mud: NDArray[np.float32],
+    thinnest: np.float32,
     colour: NDArray[np.float64],
     out: NDArray[np.uint8],
 ) -> None:
     """Mix with the colour of mud; what is left of the picture is in float32."""
     red, green, blue = colour[0], colour[1], colour[2]
     for i in range(mud.size):
-        thick, bare = np.float64(mud[i]), np.float32(1) - mud[i]
+        there = mud[i] if mud[i] >= thinnest else np.float32(0)
+        thick, bare = np.float64(there), np.float32(1) - there
         a = np.float32(fraction(image[3 * i])) * bare
         b = np.float32(fraction(image[3 * i + 1])) * bare
         c = np.float32(fraction(image[3 * i + 2])) * bare

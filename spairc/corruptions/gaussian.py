@@ -169,15 +169,15 @@ def _settle(
 ) -> None:
     """Write the levels of row y that are in doubt again, each from sums in float64."""
     reach, length = weights.size // 2, out.size
-    column = np.empty(weights.size)
+    column, places = np.empty(weights.size), np.empty(weights.size, dtype=np.int64)
     for x in range(length):
         if total[x] != _DOUBTFUL:
             continue
-        for i in range(column.size):
+        for i in range(places.size):
             place = x + 3 * (i - reach)
             place = x % 3 if place < 0 else place
-            place = length - 3 + x % 3 if place >= length else place
-            column[i] = _sum_of_column(image, y, place, weights)
+            places[i] = length - 3 + x % 3 if place >= length else place
+        _sum_few_columns(image, y, places, weights, column)
         whole = column[reach] * weights[reach]
         for i in range(reach):
             whole += (column[i] + column[2 * reach - i]) * weights[i]
@@ -185,14 +185,24 @@ def _settle(
 
 
 @kernel
-def _sum_of_column(image: NDArray[np.uint8], y: int, x: int, weights: NDArray[np.float64]) -> float:
-    """Return the weighted sum of the values around row y in column x."""
-    reach, last = weights.size // 2, image.shape[0] - 1
-    total = float(fraction(image[y, x]) * weights[reach])
-    for i in range(reach):
-        above, below = image[max(y - reach + i, 0), x], image[min(y + reach - i, last), x]
-        total += (fraction(above) + fraction(below)) * weights[i]
-    return total
+def _sum_few_columns(
+    image: NDArray[np.uint8],
+    y: int,
+    places: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write the weighted sums of the values around row y at some places of the row.
+
+    All of them side by side: each alone would wait for its own sum at every step.
+    """
+    reach, last, here = weights.size // 2, image.shape[0] - 1, image[y]
+    for i in range(places.size):
+        out[i] = fraction(here[places[i]]) * weights[reach]
+    for k in range(reach):
+        above, below = image[max(y - reach + k, 0)], image[min(y + reach - k, last)]
+        for i in range(places.size):
+            out[i] += (fraction(above[places[i]]) + fraction(below[places[i]])) * weights[k]
 
 
 @kernel

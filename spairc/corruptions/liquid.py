@@ -108,14 +108,17 @@ def _exact_liquid(
 ) -> np.uint8:
     """Return one level, from sums in float64."""
     reach, (height, length) = weights.size // 2, noise.shape
-    column = np.empty(weights.size)
-    for i in range(column.size):
-        values = noise[:, min(max(x + i - reach, 0), length - 1)]
-        column[i] = (liquid.mean + liquid.deviation * values[y]) * weights[reach]
-        for k in range(reach):
-            above = liquid.mean + liquid.deviation * values[max(y - reach + k, 0)]
-            below = liquid.mean + liquid.deviation * values[min(y + reach - k, height - 1)]
-            column[i] += (above + below) * weights[k]
+    column, places = np.empty(weights.size), np.empty(weights.size, dtype=np.int64)
+    here = noise[y]
+    for i in range(places.size):
+        places[i] = min(max(x + i - reach, 0), length - 1)
+        column[i] = (liquid.mean + liquid.deviation * here[places[i]]) * weights[reach]
+    for k in range(reach):  # side by side: each alone would wait for its own sum at every step
+        above, below = noise[max(y - reach + k, 0)], noise[min(y + reach - k, height - 1)]
+        for i in range(places.size):
+            upper = liquid.mean + liquid.deviation * above[places[i]]
+            lower = liquid.mean + liquid.deviation * below[places[i]]
+            column[i] += (upper + lower) * weights[k]
     whole = column[reach] * weights[reach]
     for k in range(reach):
         whole += (column[k] + column[2 * reach - k]) * weights[k]

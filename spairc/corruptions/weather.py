@@ -99,8 +99,7 @@ def spatter(image: Image, severity: int, draws: Draws) -> Image:
     if not solid:
         return splashed(image, drops, _WATER_STRENGTH[severity - 1])
     mud = smooth((drops > 0).astype(np.float32), _MUD_SIGMA)
-    mud[mud < _MUD_THRESHOLD] = 0
-    return soiled(image, mud)
+    return soiled(image, mud, _MUD_THRESHOLD)
 
 
 def _centre(length: int, zoom: float) -> slice:

@@ -163,12 +163,15 @@ def _parse(folder: Path, identities: Sequence[str], files: Sequence[str]) -> Pai
     """Return the pairs that the annotation files tell of."""
     paths = [f"{folder}/{name}" for name in files]
     pairs = []
-    for identity, path in zip(identities, paths, strict=True):
-        record = values.read_record(path)
-        try:
-            pairs.append(_pair(record, identity))
-        except BadInput as error:
-            raise BadInput(f"annotation {path}: {error}; correct it or fetch it again") from None
+    with values.many_objects():
+        for identity, path in zip(identities, paths, strict=True):
+            record = values.read_record(path)
+            try:
+                pairs.append(_pair(record, identity))
+            except BadInput as error:
+                raise BadInput(
+                    f"annotation {path}: {error}; correct it or fetch it again"
+                ) from None
     table = table_of(pairs)
     check_table(table, paths)
     return table

@@ -114,11 +114,16 @@ class KeyedDraws:
 def _choose(
     words: NDArray[np.uint32], skipped: int, units: NDArray[np.int32], out: NDArray[np.float64]
 ) -> None:
-    """Write the entries that half words choose, the first `skipped` of which are left out."""
-    for i in range(out.size):
-        half = i + skipped
-        unit = units[(words[half >> 1] >> np.uint32(16 * (half & 1))) & np.uint32(0xFFFF)]
-        out[i] = unit * tables.NORMAL_UNIT
+    """Write the entries that half words choose, the first `skipped` (0 or 1) being left out."""
+    if skipped and out.size:
+        out[0] = units[words[0] >> np.uint32(16)] * tables.NORMAL_UNIT
+        words, out = words[1:], out[1:]
+    for i in range(out.size // 2):
+        word = words[i]
+        out[2 * i] = units[word & np.uint32(0xFFFF)] * tables.NORMAL_UNIT
+        out[2 * i + 1] = units[word >> np.uint32(16)] * tables.NORMAL_UNIT
+    if out.size % 2:
+        out[-1] = units[words[out.size // 2] & np.uint32(0xFFFF)] * tables.NORMAL_UNIT
 
 
 @kernel

@@ -4,18 +4,23 @@ To add one: a function from `Detail`s to a `Table`, and a line in `detail_tables
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spairc.breakdowns import FACTORS, NEAR, Fates, Gap
 from spairc.protocols import Protocol
-from spairc.report.summary import Scores, Summary
+from spairc.report.differences import labels_of
+from spairc.report.summary import Scores, Summary, check_baseline, summarise
 from spairc.report.tables import Cell, Table
 from spairc.runs import Run
-from spairc.scoring import ALPHAS, Level, Scored, score
+from spairc.scoring import ALPHAS, Level, Scored, check_direction, score
 from spairc.spec import CORRUPTED, CORRUPTION_NAMES, GROUPS, SEVERITIES
 from spairc.types import CLEAN, BadInput, Condition
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # What the paper calls the ends of a pair is not the same for all its rows; see spairc.breakdowns.
 EXCHANGED_NOTE = (
@@ -38,15 +43,33 @@ class Detail:
         return self.scored.of(summary.protocol, alpha or summary.metric.alpha, level)
 
 
-def detail(run: Run, summary: Summary, protocol: Protocol) -> Detail:
-    """Return a run's scores in all their parts.
+def details_of(
+    runs: Sequence[Run], protocol: Protocol, alpha: float, baseline: Run | str | None
+) -> list[Detail]:
+    """Return runs in all their parts, each counted once and called by a name of its own.
 
     Args:
-        run: The run.
-        summary: Its summary under the protocol.
+        runs: What is reported.
         protocol: How to count.
+        alpha: The tolerance.
+        baseline: As for `summarise`.
+
+    Raises:
+        BadInput: As `summarise` and `score`.
     """
-    return Detail(run, summary, score(run, [protocol], [*ALPHAS, summary.metric.alpha]))
+    for run in runs:
+        check_direction(run, protocol)
+        check_baseline(run.settings, run.pairs, protocol.metric(alpha), baseline)
+    scored = [score(run, [protocol], [*ALPHAS, alpha]) for run in runs]
+    pairs = list(zip(runs, scored, strict=True))
+    known: dict[Path, Scores] = {run.folder: each.of(protocol.name, alpha) for run, each in pairs}
+    if isinstance(baseline, Run) and baseline.folder not in known:
+        known[baseline.folder] = baseline.scores(protocol.metric(alpha))
+    found = []
+    for label, (run, each) in zip(labels_of(runs), pairs, strict=True):
+        summary = summarise(run, protocol, alpha, baseline, known)
+        found.append(Detail(run, replace(summary, model=label), each))
+    return found
 
 
 def detail_tables(details: Sequence[Detail]) -> dict[str, Table]:

@@ -65,7 +65,19 @@ def certainty(
         f"[{resampled.confidence:.0%} intervals, each on its own: {resamples} resamples of the "
         f"pictures in each category]"
     )
-    return Certainty(_labels(runs), resampled, note, summaries[0])
+    return Certainty(labels_of(runs), resampled, note, summaries[0])
+
+
+def labels_of(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return what runs are called together: the models' names, told apart by their folders."""
+    models = [run.settings.model for run in runs]
+    folders = [(model, run.folder.name) for model, run in zip(models, runs, strict=True)]
+    return tuple(
+        model
+        if models.count(model) == 1
+        else f"{model} ({run.folder.name if folders.count(place) == 1 else run.folder})"
+        for model, run, place in zip(models, runs, folders, strict=True)
+    )
 
 
 def told_at_once(certain: Certainty) -> list[str]:
@@ -118,15 +130,6 @@ def _difference_row(name: str, ends: tuple[str, str], found: Interval) -> tuple[
 def _sample(run: Run, metric: PCK) -> Sample:
     """Return what a run found."""
     return Sample(run.pairs, run.conditions, metric, pair_hits(run, metric))
-
-
-def _labels(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Return the models' names, with the folder where two runs are of one model."""
-    models = [run.settings.model for run in runs]
-    return tuple(
-        model if models.count(model) == 1 else f"{model} ({run.folder.name})"
-        for model, run in zip(models, runs, strict=True)
-    )
 
 
 def _title(certain: Certainty, what: str) -> str:

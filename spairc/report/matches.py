@@ -37,13 +37,14 @@ def match_picture(
     found: Points,
     *,
     alpha: float = 0.1,
+    right: NDArray[np.bool_] | None = None,
     label: str = "",
 ) -> Image:
     """Return source and target side by side, each point joined to where it was found.
 
-    Green points are right, red ones wrong: found within `alpha` times the longer side of the
-    target's box, in original pixels (`PCK.frame` "original"). A thin white line leads from where
-    a point was found to where it should have been.
+    Green discs are right, red crosses wrong: found within `alpha` times the longer side of the
+    target's box, in original pixels (`PCK.frame` "original"), unless `right` tells by another
+    measure. A thin white line leads from where a point was found to where it should have been.
 
     Args:
         source_image: The source as the matcher saw it: clean or corrupted.
@@ -52,6 +53,7 @@ def match_picture(
         found: (N, 2) the answers, in original pixels of the target; drawn at the border if
             outside.
         alpha: Tolerance, as a fraction of the box.
+        right: (N,) which points are right, of a metric that was asked before.
         label: Stands before the count of right points in the caption, such as "fog@3".
 
     Raises:
@@ -63,7 +65,7 @@ def match_picture(
     for image, corner in ((source_image, layout.source), (target_image, layout.target)):
         magnified = image.repeat(layout.zoom, axis=0).repeat(layout.zoom, axis=1)
         canvas.paste(PIL.Image.fromarray(magnified), (int(corner[0]), int(corner[1])))
-    right = _are_right(pair, found, alpha)
+    right = _are_right(pair, found, alpha) if right is None else right
     lines = _lines(pair, found, right, layout)
     canvas.paste(lines, mask=lines)
     caption = f"{right.sum()} of {len(right)} points right"
@@ -134,9 +136,19 @@ def _lines(pair: Pair, found: Points, right: NDArray[np.bool_], layout: _Layout)
         draw.circle(truth, 3 * _FINE, fill=TRUTH, outline=_SHADOW, width=_FINE)
     for number in order:
         for place in (starts[number], ends[number]):
-            colour = _colour(right[number])
-            draw.circle(tuple(place), 5 * _FINE, fill=colour, outline=TRUTH, width=_FINE)
+            _mark(draw, place, right[number])
     return sheet.resize(layout.size, PIL.Image.Resampling.BOX)
+
+
+def _mark(draw: PIL.ImageDraw.ImageDraw, place: Points, found: np.bool_) -> None:
+    """Draw a disc where a point is right and a cross where it is wrong, with a white rim."""
+    if found:
+        draw.circle(tuple(place), 6 * _FINE, fill=RIGHT, outline=TRUTH, width=_FINE)
+        return
+    for reach, width, colour in ((6.5, 6, TRUTH), (5.5, 4, WRONG)):
+        for end in (np.array([reach, reach]), np.array([reach, -reach])):
+            low, high = place - end * _FINE, place + end * _FINE
+            draw.line((*low, *high), fill=colour, width=width * _FINE)
 
 
 def _colour(found: np.bool_) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from spairc.metrics import (
 from spairc.pairs import PairTable
 from spairc.protocols import Protocol
 from spairc.published import TABLE_4, TABLE_4_METRIC, is_official_test_list
-from spairc.report.tables import Cell, Table
+from spairc.report.tables import Cell, Table, ranked
 from spairc.runs import Run, Settings
 from spairc.scoring import check_direction
 from spairc.spec import CONDITIONS, CORRUPTION_NAMES, SEVERITIES
@@ -68,7 +69,13 @@ class Summary:
         return all(condition in self.scores for condition in CONDITIONS)
 
 
-def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | None) -> Summary:
+def summarise(
+    run: Run,
+    protocol: Protocol,
+    alpha: float,
+    baseline: Run | str | None,
+    known: Mapping[Path, Scores] | None = None,
+) -> Summary:
     """Return a run's scores, with those of the baseline where one is given.
 
     Args:
@@ -76,6 +83,7 @@ def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | 
         protocol: How to count.
         alpha: The tolerance.
         baseline: A run, "published" for the paper's Table 4, or None.
+        known: Scores under this protocol and tolerance that need not be counted again, by folder.
 
     Raises:
         BadInput: If the run was asked in another direction than the protocol asks, the baseline
@@ -87,7 +95,7 @@ def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | 
     check_baseline(run.settings, run.pairs, metric, baseline)
     model, scores = None, None
     if isinstance(baseline, Run):
-        model, scores = baseline.settings.model, baseline.scores(metric)
+        model, scores = baseline.settings.model, _scores(baseline, metric, known)
     elif baseline is not None:
         model, scores = f"{PUBLISHED_BASELINE}, published", TABLE_4[PUBLISHED_BASELINE].scores()
     settings = run.settings
@@ -95,7 +103,7 @@ def summarise(run: Run, protocol: Protocol, alpha: float, baseline: Run | str | 
     dataset = f"{settings.dataset} {settings.split}: {settings.pairs} pairs, {side} corrupted"
     kept = settings.corrupted["format"]
     dataset += f", {settings.corrupted['spec']}" + ("" if kept == "lossless" else f", {kept}")
-    mine, name = run.scores(metric), settings.model
+    mine, name = _scores(run, metric, known), settings.model
     return Summary(name, metric, protocol.name, dataset, mine, model, scores, settings.side)
 
 
@@ -117,6 +125,22 @@ def check_baseline(
         _check_comparable(settings, baseline)
     elif baseline is not None:
         _check_published(settings, pairs, metric)
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Check that runs were asked the same of the same pictures, so that they may stand together.
+
+    Raises:
+        BadInput: If they were not; names the first difference.
+    """
+    first = runs[0]
+    for run in runs:
+        if name := _difference(first.settings, run.settings):
+            mine, theirs = getattr(first.settings, name), getattr(run.settings, name)
+            raise BadInput(
+                f"{first.folder} and {run.folder} do not compare: {name} is {mine!r} and "
+                f"{theirs!r}; show them in two reports"
+            )
 
 
 def severity_table(summary: Summary) -> Table:
@@ -183,12 +207,18 @@ def table_4(summaries: Sequence[Summary]) -> Table:
         _row("Average", each, [_severity_row(each.scores, n)[-1] for n in CORRUPTION_NAMES])
         for each in summaries
     ]
-    return Table(f"{_counted(first)}; {first.dataset}", header, tuple(rows))
+    table = Table(f"{_counted(first)}; {first.dataset}", header, tuple(rows))
+    return ranked(table, first=2, blocks=True)
 
 
 def errors(scores: Scores) -> dict[Condition, float]:
     """Return 100 - score for each condition."""
     return {condition: 100 - score for condition, score in scores.items()}
+
+
+def _scores(run: Run, metric: PCK, known: Mapping[Path, Scores] | None) -> Scores:
+    """Return a run's scores, counted only if they are not known."""
+    return (known or {}).get(run.folder) or run.scores(metric)
 
 
 def _range(intervals: Mapping[str, Interval] | None, name: str) -> str:
@@ -240,15 +270,20 @@ def _relative_line(summary: Summary, against: str) -> str:
     return f"relative mCE {relative_mce(mine, theirs):.1f}{against}{note}"
 
 
+def _difference(first: Settings, second: Settings) -> str | None:
+    """Return the first setting in which two runs differ that must not differ to compare them."""
+    names = ("pair_list", "pictures", "corrupted", "side", "direction")
+    return next((each for each in names if getattr(first, each) != getattr(second, each)), None)
+
+
 def _check_comparable(settings: Settings, baseline: Run) -> None:
     """Raise BadInput unless the baseline was asked the same, completely, of the same pictures."""
-    for name in ("pair_list", "pictures", "corrupted", "side", "direction"):
+    if name := _difference(settings, baseline.settings):
         mine, theirs = getattr(settings, name), getattr(baseline.settings, name)
-        if mine != theirs:
-            raise BadInput(
-                f"{baseline.folder} is no baseline for this run: {name} is {theirs!r} there and "
-                f"{mine!r} here"
-            )
+        raise BadInput(
+            f"{baseline.folder} is no baseline for this run: {name} is {theirs!r} there and "
+            f"{mine!r} here"
+        )
     missing = len(CONDITIONS) - len(baseline.conditions)
     if missing:
         raise BadInput(

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spairc.files import make_folder, write_text
-from spairc.protocols import Protocol
-from spairc.report.details import detail, detail_tables, side_table
+from spairc.report.details import Detail, detail_tables, side_table
 from spairc.report.differences import Certainty, difference_table, interval_table
+from spairc.report.layouts import layout_tables
 from spairc.report.summary import Summary, table_4
 from spairc.report.tables import FORMATS, Table
-from spairc.runs import Run
 
 
 def write_tables(summaries: Sequence[Summary], folder: Path) -> list[Path]:
@@ -21,36 +20,28 @@ def write_tables(summaries: Sequence[Summary], folder: Path) -> list[Path]:
     return write_all({"table4": table_4(summaries)}, folder)
 
 
-def report_tables(
-    runs: Sequence[Run],
-    summaries: Sequence[Summary],
-    protocol: Protocol,
-    certain: Certainty | None,
-) -> dict[str, Table]:
+def report_tables(details: Sequence[Detail], certain: Certainty | None) -> dict[str, Table]:
     """Return every table of a report, by the name of its file.
 
     Runs that corrupted different pictures of a pair stand side by side in "sides" instead of in
     Table 4, whose numbers are all of one side.
 
     Args:
-        runs: What is reported.
-        summaries: Theirs, under the protocol.
-        protocol: How they were counted.
+        details: What is reported.
         certain: The intervals; None for a report without them.
 
     Raises:
         BadInput: If the runs cannot stand in one table.
     """
+    summaries = [each.summary for each in details]
     one_side = len({each.side for each in summaries}) == 1
-    tables = {"table4": table_4(summaries)} if one_side else {}
-    pairs = zip(runs, summaries, strict=True)
-    details = [detail(run, summary, protocol) for run, summary in pairs]
-    if not one_side:
-        tables["sides"] = side_table(details)
+    tables = {"table4": table_4(summaries)} if one_side else {"sides": side_table(details)}
     tables |= detail_tables(details)
+    if one_side:
+        tables |= layout_tables(details)
     if certain is not None:
         tables["intervals"] = interval_table(certain)
-        if len(runs) > 1:
+        if len(details) > 1:
             tables["differences"] = difference_table(certain)
     return tables
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 class Model:
     """What is known of a matcher before it is loaded."""
 
-    where: str  # "package.module:function"; called with the options it names
+    # "package.module:function", called with the options it names; "" where no program is public
+    where: str
     description: str  # one line
     paper: str  # authors and year, for the table
     licence: str  # of the published code or weights
@@ -18,3 +19,4 @@ class Model:
     needs_weights: bool = True
     weights: str = ""  # where they are public; "" where they are not
     recipe: str = ""  # `spairc train RECIPE` makes them; "" where there is no recipe
+    nearest: str = ""  # of a model without a program: the entry most like it that runs
