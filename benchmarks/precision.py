@@ -11,6 +11,7 @@ ones do, so the displacement says that nothing breaks, not what PCK a trained ne
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,9 @@ def main() -> None:
     parser.add_argument("--model", nargs="*", default=NETWORKS, help="networks that are displaced")
     options = parser.parse_args()
     weights = {"checkpoint": options.checkpoint} if options.checkpoint else {"weights": "random"}
-    for precision in PRECISIONS:
-        print(f"mobilenet_v2  {precision:8}  {pck(options.root, precision, weights)}", flush=True)
+    for given in ({"precision": "float32"}, {"precision": "bfloat16"}, {"compiled": True}):
+        told = ", ".join(f"{name}={value}" for name, value in given.items())
+        print(f"mobilenet_v2  {told:18}  {pck(options.root, {**weights, **given})}", flush=True)
     for name in options.model:
         single, half = (answers(name, options.root, options.pairs, each) for each in PRECISIONS)
         moved = np.linalg.norm(single - half, axis=1)
@@ -46,9 +48,9 @@ def main() -> None:
         )
 
 
-def pck(root: Path, precision: str, weights: dict[str, str]) -> str:
+def pck(root: Path, given: dict[str, Any]) -> str:
     """Return the scores of MobileNetV2's nearest features, a protocol each."""
-    matcher = load_model("torchvision:mobilenet_v2", device="cpu", precision=precision, **weights)
+    matcher = load_model("torchvision:mobilenet_v2", device="cpu", **given)
     with tempfile.TemporaryDirectory() as folder:
         run = predict(matcher, load_dataset("spair71k", root), [CLEAN], out=Path(folder, "run"))
         metrics = [PROTOCOLS[name].metric() for name in ("paper", "original")]

@@ -5,6 +5,8 @@ batch of inputs into one features object per picture, one answers queries whose 
 network's input. Everything else (resize, frames, device, inference mode, determinism) is here.
 """
 
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -38,6 +40,7 @@ class Execution:
     device: torch.device
     precision: Precision = "float32"
     batch_size: int = 1  # pictures in one forward pass
+    compiled: bool = False  # pictures are encoded by code that torch.compile made
 
 
 def execution(
@@ -138,6 +141,33 @@ def frozen(network: torch.nn.Module, how: Execution) -> torch.nn.Module:
     return network.to(how.device).eval().requires_grad_(requires_grad=False)
 
 
+def as_compiled(
+    encode: Callable[[torch.Tensor], T], how: Execution, side: int
+) -> Callable[[torch.Tensor], T]:
+    """Return what encodes pictures, compiled now if `how` asks for it.
+
+    Compiling takes up to a minute and pays for itself in long runs only; the last digits of the
+    features become others.
+
+    Args:
+        encode: Takes (B, 3, side, side).
+        how: Device, precision, batch size.
+        side: Pixels.
+
+    Raises:
+        BadInput: If code for a CPU is asked for where there is no C++ compiler.
+    """
+    if not how.compiled:
+        return encode
+    compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if how.device.type == "cpu" and not any(map(shutil.which, filter(None, compilers))):
+        raise BadInput("compiled=true needs a C++ compiler: install g++, or leave it out")
+    fast: Callable[[torch.Tensor], T] = torch.compile(encode, dynamic=False)
+    with running(how):
+        fast(torch.zeros(how.batch_size, 3, side, side, device=how.device))
+    return fast
+
+
 @dataclass(frozen=True, eq=False)
 class TorchMatcher:
     """A matcher made of two functions; both run under `running`.
@@ -212,6 +242,7 @@ def details_of(how: Execution, preprocessing: Preprocessing, weights: str) -> di
         "interpolation": preprocessing.interpolation,
         "weights": weights,
         "torch": torch.__version__,
+        **({"compiled": "true"} if how.compiled else {}),
     }
 
 

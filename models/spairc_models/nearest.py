@@ -20,6 +20,7 @@ from spairc_models.adapter import (
     Details,
     Execution,
     TorchMatcher,
+    as_compiled,
     details_of,
     execution,
     one_thread_each,
@@ -51,6 +52,7 @@ def nearest_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but o
     device: str | None = None,
     precision: str = "float32",
     batch_size: int | None = None,
+    compiled: bool = False,
     label: str | None = None,
 ) -> TorchMatcher:
     """Return a matcher that looks for the most similar feature.
@@ -58,8 +60,7 @@ def nearest_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but o
     Args:
         network: "torchvision:NAME" or "timm:NAME".
         checkpoint: The network's weights: a file, a folder, or hf://org/repo/file@revision.
-        weights: Instead of a checkpoint, a published version, such as "IMAGENET1K_V2"; "random"
-            for tests.
+        weights: Instead of a checkpoint, a published version, "IMAGENET1K_V2"; "random" for tests.
         layers: "13,16" or [13, 16]; the network's own choice if not given.
         side: Pixels of the square input.
         resize: "squash" or "pad".
@@ -70,19 +71,21 @@ def nearest_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but o
         device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
         precision: "float32" or "bfloat16", of the network; features are compared in float32.
         batch_size: Pictures in one forward pass.
+        compiled: Whether to encode pictures by torch.compile (`adapter.as_compiled`).
         label: What tables call the matcher; what its network is called if not given.
 
     Raises:
         BadInput: If any of them is not to be had.
     """
-    how = execution(device, precision, batch_size)
+    how = replace(execution(device, precision, batch_size), compiled=compiled)
     chosen = readout_of(readout, window, temperature)
     lookup(INTERPOLATIONS, interpolation, "interpolation")
     collection, _, name = network.partition(":")
-    load = lookup(COLLECTIONS, collection, "collection of networks")
-    backbone = load(name, Wanted(layers, side, resize, checkpoint, weights), how)
+    wanted = Wanted(layers, side, resize, checkpoint, weights)
+    backbone = lookup(COLLECTIONS, collection, "collection of networks")(name, wanted, how)
     preprocessing = replace(backbone.preprocessing, interpolation=interpolation)
-    named = replace(backbone, name=label or backbone.name, preprocessing=preprocessing)
+    maps = as_compiled(backbone.maps, how, preprocessing.side)
+    named = replace(backbone, name=label or backbone.name, preprocessing=preprocessing, maps=maps)
     return backbone_matcher(named, chosen, how, {"network": network})
 
 

@@ -8,19 +8,21 @@ TransforMatcher). A point on the edge of a pixel depends on that, so it is done 
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spairc.lookup import lookup
 from spairc.types import BadInput, Points, Query
 from spairc_models.adapter import (
     Execution,
     TorchMatcher,
+    as_compiled,
     batches,
     details_of,
     execution,
@@ -56,6 +58,7 @@ def cats_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but one 
     device: str | None = None,
     precision: str = "float32",
     batch_size: int | None = None,
+    compiled: bool = False,
 ) -> TorchMatcher:
     """Return a CATs, whoever trained it, as a matcher.
 
@@ -71,13 +74,15 @@ def cats_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but one 
         device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
         precision: "float32", or "bfloat16" for autocast.
         batch_size: Pictures in one forward pass.
+        compiled: Whether to encode pictures by torch.compile (`adapter.as_compiled`).
 
     Raises:
         BadInput: If any of them is not to be had, or the checkpoint is of another network.
     """
     known: dict[str, Any] = {"hyperpixels": _layers(hyperpixels), "heads": heads}
     wanted = Weights(checkpoint, weights, partial(cats_settings, **known))
-    return _matcher(name, wanted, execution(device, precision, batch_size))
+    how = replace(execution(device, precision, batch_size), compiled=compiled)
+    return _matcher(name, wanted, how)
 
 
 def network_matcher(
@@ -88,6 +93,7 @@ def network_matcher(
     device: str | None = None,
     precision: str = "float32",
     batch_size: int | None = None,
+    compiled: bool = False,
 ) -> TorchMatcher:
     """Return a published network as a matcher.
 
@@ -102,12 +108,14 @@ def network_matcher(
         device: "cpu", "cuda", "cuda:1"; None takes CUDA where there is one.
         precision: "float32", or "bfloat16" for autocast.
         batch_size: Pictures in one forward pass.
+        compiled: Whether to encode pictures by torch.compile (`adapter.as_compiled`).
 
     Raises:
         BadInput: If any of them is not to be had, or the checkpoint is of another network.
     """
     wanted = Weights(checkpoint, weights, lookup(NETWORKS, name, "network").settings)
-    return _matcher(name, wanted, execution(device, precision, batch_size))
+    how = replace(execution(device, precision, batch_size), compiled=compiled)
+    return _matcher(name, wanted, how)
 
 
 def staged_matcher(
@@ -206,7 +214,7 @@ vat = partial(network_matcher, "vat")
 
 def matcher_of(
     name: str,
-    network: nn.Module,
+    network: Any,
     how: Execution,
     *,
     side: int,
@@ -230,7 +238,7 @@ def matcher_of(
         name=name,
         preprocessing=preprocessing,
         how=how,
-        features=partial(_encode, network),
+        features=partial(_encode, as_compiled(network.encode_features, how, side)),
         find=partial(_find, network, how, side),
         details=details_of(how, preprocessing, weights),
     )
@@ -263,9 +271,9 @@ def _layers(given: str | Sequence[int] | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def _encode(network: Any, pictures: Tensor) -> list[tuple[Tensor, ...]]:
+def _encode(encode: Callable[[Tensor], Any], pictures: Tensor) -> list[tuple[Tensor, ...]]:
     """Return one tuple of tensors per picture, each with a first axis of one."""
-    encoded = network.encode_features(pictures)
+    encoded = encode(pictures)
     return [tuple(part[i : i + 1] for part in encoded) for i in range(len(pictures))]
 
 
