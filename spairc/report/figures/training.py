@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from spairc.report.figures.style import COLUMN, Plate, line_style, look, new_figure, put
 
 _BOLD = 5.0  # points: the marker of a stage's best epoch
@@ -33,6 +35,7 @@ def validation(rows: Sequence[Mapping[str, Any]], title: str) -> Plate:
                 xytext=(0, 4),
                 ha="center",
             )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(y=0.15)
         axes.set_xlabel("epoch, all stages one after another")
         axes.set_ylabel("PCK@0.1 on validation pairs, %")
