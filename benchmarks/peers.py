@@ -242,7 +242,9 @@ def _pretend() -> None:
     torch.Tensor.cuda = here  # type: ignore[method-assign]  # that is the point
     torch.nn.Module.cuda = here  # type: ignore[method-assign]  # as above
     make = models.resnet101
-    weights = make().state_dict()
+    # The files that these programs knew count no batches.
+    counted = make().state_dict().items()
+    weights = {key: value for key, value in counted if not key.endswith("num_batches_tracked")}
     torch.hub.load_state_dict_from_url = lambda *_, **__: dict(weights)
     torch.utils.model_zoo.load_url = torch.hub.load_state_dict_from_url
     models.resnet.resnet101 = lambda **_: make()
