@@ -33,11 +33,6 @@ class PseudoLabels:
     flow: Tensor  # (B, 2, h, h) in cells
     mask: Tensor  # (B, h, h)
 
-    @property
-    def pass_rate(self) -> Tensor:
-        """The share of all cells that are labelled."""
-        return self.mask.float().mean()
-
 
 def annotate(network: Any, first: Tensor, second: Tensor) -> Annotation:
     """Return what a network says of clean pairs, without gradient.

@@ -2,7 +2,7 @@
 
 The lists are those of the published programs, which take them from albumentations 1.3; ranges
 that they leave to it are written out here. That library computes with OpenCV, and so does this:
-the same pixels as theirs but for rounding, and a tenth of the time of torchvision's operations,
+the same pixels as theirs but for rounding, and an eighth of the time of torchvision's operations,
 which would keep the network waiting.
 """
 

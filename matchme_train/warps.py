@@ -98,7 +98,7 @@ def origins_of_cells(warp: Tensor, side: int) -> Tensor:
 def warped_picture(picture: Tensor, warp: Tensor) -> Tensor:
     """Return a picture as the warp makes it, bilinear, black where it comes from outside.
 
-    Its places are computed in float32, to a thousandth of a pixel, which takes a fifth of the time.
+    Its places are computed in float32, to a thousandth of a pixel: half the time at 512 pixels.
 
     Args:
         picture: (3, side, side) float32, 0 being black.
@@ -179,7 +179,7 @@ def _radial(places: Tensor) -> Tensor:
     line = _AXIS.to(places.dtype)
     across, down = ((places[..., axis, None] - line).square() for axis in (0, 1))
     squared = (across.unsqueeze(-1) + down.unsqueeze(-2)).flatten(-2)
-    # As `xlogy`, which takes four times as long: at no distance a product with 0.
+    # As `xlogy`, but faster: at no distance a product with 0.
     values: Tensor = squared * squared.clamp(min=torch.finfo(squared.dtype).tiny).log()
     return values
 

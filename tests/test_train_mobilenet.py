@@ -39,10 +39,12 @@ def test_its_features_are_those_of_torchvisions_network(layers: tuple[int, ...])
         assert mine.shape[1] == trunk.channels[layer]
 
 
-def test_nothing_behind_the_last_layer_is_computed() -> None:
-    trunk = MobileNet().eval()
-    trunk.features[8].register_forward_hook(lambda *_: pytest.fail("layer 8 ran"))
-    trunk(torch.rand(1, 3, 64, 64), (2, 7), rectified=False)
+@pytest.mark.parametrize(("layers", "runs"), [((2, 7), 0), ((2, 8), 1)])
+def test_nothing_behind_the_last_layer_is_computed(layers: tuple[int, ...], runs: int) -> None:
+    trunk, ran = MobileNet().eval(), []
+    trunk.features[8].register_forward_hook(lambda *_: ran.append(8))
+    trunk(torch.rand(1, 3, 64, 64), layers, rectified=False)
+    assert len(ran) == runs
 
 
 def test_rectified_features_are_refused() -> None:

@@ -57,7 +57,6 @@ SIDES = ("both", "source", "target")
 CONDITION_NAMES = tuple(str(each) for each in CONDITIONS)  # "clean", "gaussian_noise@1", ...
 FILE_NAMES = ("clean", *CORRUPTION_NAMES)  # of the answers
 PUBLISHED = "published"  # the baseline that is CATs in the paper's Table 4
-NO_WEIGHTS = "none needed"  # what a matcher without weights has instead of their SHA-256
 
 Scalar = str | int | float | bool
 

@@ -2,7 +2,7 @@
 
 const data = readData("data");
 const SEVERITIES = [1, 2, 3, 4, 5];
-const FEW = 100; // rows: a browser takes most of a second to lay out a thousand
+const FEW = 100; // rows: a browser takes over half a second to lay out a thousand
 const LARGEST = 10; // percentage points: a difference as large has the darkest tint
 const boards = [...document.querySelectorAll(".board")];
 const conditionAt = new Map(data.conditions.map((name, place) => [name, place]));

@@ -146,8 +146,8 @@ def as_compiled(
 ) -> Callable[[torch.Tensor], T]:
     """Return what encodes pictures, compiled now if `how` asks for it.
 
-    Compiling takes up to a minute and pays for itself in long runs only; the last digits of the
-    features become others.
+    Compiling takes half a minute for the trunk of CATs and pays for itself in long runs only; the
+    last digits of the features become others.
 
     Args:
         encode: Takes (B, 3, side, side).

@@ -188,7 +188,7 @@ class Aggregator(nn.Module):
         super().__init__()
         finest = settings.cells
         self.levels = tuple(levels)
-        self.saves_memory = False  # in training, for a third more time
+        self.saves_memory = False  # in training, for more time
         stages = [(finest // 4, Planes(3, 3)), (finest // 2, Planes(3, 3)), (finest, Planes(5, 3))]
         self.early_conv = nn.ModuleList(Encoder(count, settings.heads) for count in levels)
         self.transformers = nn.ModuleList(
