@@ -274,6 +274,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "spairc.report",
         "spairc_models",
     ),
+    "spairc.doctor": (
+        "spairc.types",
+        "spairc.lookup",
+        "spairc.files",
+        "spairc.datasets",
+        "spairc.machine",
+        "spairc_models",
+    ),
     "spairc.cli": (
         "spairc.types",
         "spairc.lookup",
@@ -307,6 +315,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "spairc_leaderboard",
         "spairc.demo",
         "spairc.catalogue",
+        "spairc.doctor",
     ),
 }
 

@@ -89,6 +89,11 @@ def device_count() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def device_names() -> tuple[str, ...]:
+    """Return what the CUDA devices of this machine are called."""
+    return tuple(torch.cuda.get_device_name(number) for number in range(device_count()))
+
+
 @contextmanager
 def running(how: Execution) -> Iterator[None]:
     """Hold inference mode, the precision and deterministic kernels while the block runs."""

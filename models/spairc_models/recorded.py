@@ -128,6 +128,11 @@ def make_recorded(wanted: Architecture, seed: int = 0) -> nn.Module:
         return make(wanted).eval()
 
 
+def registered_names() -> tuple[str, ...]:
+    """Return the models that runs of `spairc train` were registered as."""
+    return tuple(sorted(each.stem for each in (cache_folder() / "trained").glob("*.json")))
+
+
 def registered(model: str) -> Registered | None:
     """Return the run that was registered under this name; None if there is none.
 

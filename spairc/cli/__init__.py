@@ -1,6 +1,6 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it.
 
-Exit codes: 0 done; 1 `verify` or `leaderboard check` found faults, or the user pressed Ctrl-C; 2
+Exit codes: 0 done; 1 `verify`, `doctor` or `leaderboard check` found faults, or Ctrl-C; 2
 something in the input is wrong, told in one line. To add a command: a function in one of these
 files, a line below.
 """
@@ -12,6 +12,7 @@ from spairc.cli.common import Group
 
 COMMANDS = (
     start.demo,
+    start.doctor,
     start.show,
     start.download,
     start.convert,

@@ -1,5 +1,7 @@
-"""Commands to begin with: demo, show, download, convert, list."""
+"""Commands to begin with: demo, doctor, show, download, convert, list."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -8,6 +10,7 @@ from spairc.cli.common import FOLDER, byte_bars, progress
 from spairc.cli.train import recipes
 from spairc.spec import CORRUPTION_NAMES
 
+_SIGNS = {"ok": "ok", "absent": "-", "wrong": "BAD"}
 _TABLES = ("models", "corruptions", "datasets", "protocols")
 
 
@@ -24,6 +27,33 @@ def demo(out: Path) -> None:
 
     text, written = run_demo(out, progress)
     click.echo(f"{text}\ntables and pictures: {written}")
+
+
+@click.command()
+@click.option("--root", type=FOLDER, help="Folder of the dataset, to look into too.")
+@click.option("--dataset", default="spair71k", show_default=True, help="Its kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def doctor(root: Path | None, dataset: str, *, as_json: bool) -> None:
+    """Tell what is installed and found, and what to do.
+
+    Packages, extras, processor, GPU, cache, disk, trained models, dataset, browser. Nothing is
+    changed. Exit code 1 if something is missing that spairc cannot do without.
+
+    Example: spairc doctor --root SPair-71k
+    """
+    from spairc.doctor import examine
+
+    found = examine(root, dataset)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=1))
+    else:
+        width = max(len(each.what) for each in found)
+        for each in found:
+            click.echo(f"{_SIGNS[each.state]:4} {each.what:{width}}  {each.told}")
+            if each.advice:
+                click.echo(f"{'':{width + 7}}{each.advice}")
+    if any(each.state == "wrong" for each in found):
+        raise click.exceptions.Exit(1)
 
 
 @click.command()
