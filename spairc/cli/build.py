@@ -11,6 +11,7 @@ import click
 from spairc.cli.common import (
     FOLDER,
     ON,
+    QUIET,
     WORKERS,
     conditions_of,
     dataset_of,
@@ -85,6 +86,7 @@ def writing_options(command: Callable[..., object]) -> Callable[..., object]:
 @click.option("--copy", is_flag=True, help="Copy annotations into each cell instead of linking.")
 @writing_options
 @engine_options
+@QUIET
 def build(
     out: Path,
     patterns: tuple[tuple[Condition, ...], ...],
@@ -119,6 +121,7 @@ def build(
 @cell_options
 @writing_options
 @engine_options
+@QUIET
 def corrupt(
     folder: Path,
     out: Path,
@@ -151,6 +154,7 @@ def corrupt(
 @click.option("--against", type=FOLDER, help="Another set, or its manifest, to compare with.")
 @click.option("--root", type=FOLDER, help="Clean pictures.  [default: where annotations link to]")
 @WORKERS
+@QUIET
 @click.pass_context
 def verify(
     context: click.Context,

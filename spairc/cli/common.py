@@ -105,6 +105,34 @@ WORKERS = click.option(
 )
 
 
+def _hush(context: click.Context, option: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 -- click's signature
+    """Remember that the user wants results alone."""
+    context.meta[_QUIET] = value
+
+
+_QUIET = "spairc.quiet"  # of click's context
+QUIET = click.option(
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_hush,
+    help="Results and errors only: no progress.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON in place of tables.")
+
+
+def is_quiet() -> bool:
+    """Return whether the command that runs was given --quiet."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_QUIET))
+
+
+def remark(text: str) -> None:
+    """Print what goes beside the result, to the error stream, unless the user wants it quiet."""
+    if not is_quiet():
+        click.echo(text, err=True)
+
+
 def engine_options(command: Callable[..., object]) -> Callable[..., object]:
     """Add the options that tell where the work is done."""
     options = (
@@ -181,7 +209,8 @@ def progress(total: int, unit: str) -> Iterator[Callable[[int], object]]:
 
     pause = 0.2 if sys.stderr.isatty() else 30  # seconds; a log file wants few lines
     # The bar waits a second, so that what is refused at once is one line and no more.
-    with tqdm(total=total, unit=unit, mininterval=pause, dynamic_ncols=True, delay=1) as bar:
+    how: dict[str, Any] = {"mininterval": pause, "dynamic_ncols": True, "delay": 1}
+    with tqdm(total=total, unit=unit, disable=is_quiet(), **how) as bar:
         yield bar.update
 
 
@@ -194,7 +223,8 @@ def byte_bars() -> Iterator[Callable[[str, int, int], None]]:
 
     def show(step: str, done: int, total: int) -> None:
         if step not in bars:
-            bars[step] = tqdm(desc=step, total=total or None, unit="B", unit_scale=True)
+            how: dict[str, Any] = {"unit": "B", "unit_scale": True, "disable": is_quiet()}
+            bars[step] = tqdm(desc=step, total=total or None, **how)
         bars[step].update(done - bars[step].n)
 
     try:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spairc.cli.common import FOLDER, engine_of, engine_options, progress
+from spairc.cli.common import FOLDER, QUIET, engine_of, engine_options, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=FOLDER, help="A CSV file for the distances from all variants.")
 @engine_options
+@QUIET
 def compare(
     official: Path, built: Path, root: Path | None, pictures: int, out: Path | None, **engine: Any
 ) -> None:

@@ -11,7 +11,9 @@ import click
 
 from spairc.cli.common import (
     FOLDER,
+    JSON,
     ON,
+    QUIET,
     Bytes,
     Duration,
     conditions_of,
@@ -19,9 +21,18 @@ from spairc.cli.common import (
     dataset_options,
     engine_of,
     engine_options,
+    is_quiet,
     progress,
+    remark,
 )
-from spairc.cli.report import BASELINE, PROTOCOL, baseline_of, certainty_of, print_summaries
+from spairc.cli.report import (
+    BASELINE,
+    PROTOCOL,
+    baseline_of,
+    certainty_of,
+    print_records,
+    print_summaries,
+)
 from spairc.lookup import lookup
 from spairc.spec import CONDITIONS
 from spairc.types import CLEAN, BadInput, Condition, Matcher
@@ -72,7 +83,11 @@ _MODEL_OPTIONS = (
 @click.option("--cpus", type=click.IntRange(min=1), help="Of each Ray worker.  [default: 1]")
 @click.option("--memory", type=Bytes(), help="Most for features, as 4GB.  [default: a quarter]")
 @click.option("--out", type=FOLDER, help="The run folder.  [default: runs/MODEL]")
-def evaluate(out: Path | None, shard: str | None, memory: int | None, **given: Any) -> None:
+@JSON
+@QUIET
+def evaluate(
+    out: Path | None, shard: str | None, memory: int | None, *, as_json: bool, **given: Any
+) -> None:
     """Run a matcher and print its scores.
 
     Under all 76 conditions, unless --on names others. A run that was stopped goes on where it was.
@@ -97,14 +112,14 @@ def evaluate(out: Path | None, shard: str | None, memory: int | None, **given: A
     planned, part = _planned(matcher, protocol, against, allowance, **given)
     run = begin(planned, out)
     cost = predict_cost(planned, run, allowance)
-    click.echo(f"to do: {cost}", err=True)
+    remark(f"to do: {cost}")
     load = partial(_matcher_in_worker, _threads_of(engine), devices, **model)
     _execute(planned, run, protocol, engine=engine, load=load, shard=shard, room=cost.room)
     if shard is not None:
         click.echo(f"shard {shard} is done; when all are: spairc merge {run.folder}")
         return
-    _print_scores(run, protocol, against)
-    if part:
+    _print_scores(run, protocol, against, as_json=as_json)
+    if part and not as_json:
         click.echo(
             f"{run.settings.pairs:,} pairs are a part of the list; how far off that may be, the "
             f"intervals in brackets tell"
@@ -125,6 +140,8 @@ def _execute(planned: "Plan", run: "Run", protocol: "Protocol", **how: Any) -> N
             if unit.condition not in told and run.predictions(unit.condition).is_file():
                 told.add(unit.condition)
                 score = metric(run.answers(unit.condition))
+                if is_quiet():
+                    return
                 tqdm.write(f"{unit.condition!s:20} {metric}  {score:5.1f}", file=sys.stderr)
 
         try:
@@ -164,13 +181,19 @@ def _planned(  # noqa: PLR0913 -- options by their names
     return plan(matcher, some, conditions, **how), part or len(some) < len(dataset)
 
 
-def _print_scores(run: "Run", protocol: "Protocol", against: "Run | str | None") -> None:
+def _print_scores(
+    run: "Run", protocol: "Protocol", against: "Run | str | None", *, as_json: bool
+) -> None:
     """Print what a run scored and how sure that is, what it took, and where it is."""
     from spairc.journal import read_journal
     from spairc.report.summary import summarise
 
     summary = summarise(run, protocol, 0.1, against)
-    print_summaries([summary], certainty_of([run], [summary], against))
+    certain = certainty_of([run], [summary], against)
+    if as_json:
+        print_records([run], [summary], certain)
+        return
+    print_summaries([summary], certain)
     if line := _reported_line(run, summary):
         click.echo(line)
     journal = read_journal(run.folder)
@@ -273,16 +296,12 @@ def _affordable(
     cost = predict_cost(planned, allowance=allowance)
     share = affordable_share(cost, seconds)
     positions = share_of_pairs(dataset.table, share)
-    click.echo(
+    remark(
         f"whole run: {cost}\nin {duration(seconds)}: {len(positions):,} of {len(dataset):,} pairs, "
-        f"the same as --share {share:g}",
-        err=True,
+        f"the same as --share {share:g}"
     )
     whole, part = (expected_margin(t) for t in (dataset.table, dataset.table.select(positions)))
-    click.echo(
-        f"expect 95 % intervals of about +-{part:.1f} points; +-{whole:.1f} with all pairs",
-        err=True,
-    )
+    remark(f"expect 95 % intervals of about +-{part:.1f} points; +-{whole:.1f} with all pairs")
     return positions
 
 

@@ -1,11 +1,12 @@
 """Commands about runs that are done: report, score, fit-protocol."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spairc.cli.common import FOLDER
+from spairc.cli.common import FOLDER, JSON, remark
 from spairc.lookup import lookup
 from spairc.types import BadInput
 
@@ -40,6 +41,7 @@ ALPHA = click.option("--alpha", default=0.1, show_default=True, help="Tolerance 
 @click.option("--html", type=FOLDER, help="Write a page into this file; it needs nothing else.")
 @click.option("--root", type=FOLDER, help="Folder of the dataset, for pictures of matches.")
 @click.option("--corrupted", type=FOLDER, help="The built set or archive that RUNs read.")
+@JSON
 def report(
     folders: tuple[Path, ...],
     protocol: str,
@@ -47,6 +49,8 @@ def report(
     baseline: str | None,
     resamples: int,
     out: Path | None,
+    *,
+    as_json: bool,
     **drawing: Path | None,
 ) -> None:
     """Print the scores of RUNs; write tables and figures.
@@ -67,14 +71,19 @@ def report(
     runs = [open_run(folder) for folder in folders]
     target = out or folders[0] / "report"
     if len({run.settings.dataset for run in runs}) > 1:
-        _refuse_with_several(protocol != "paper", baseline, *drawing.values())
+        _refuse_with_several(protocol != "paper", baseline, as_json, *drawing.values())
         _report_datasets(runs, target)
         return
+    if as_json and any([out, *drawing.values()]):
+        raise BadInput("--json prints and writes nothing; leave out --out, --figures and --html")
     against = baseline_of(baseline)
     pictures = _pictures(runs, **drawing)
     details = details_of(runs, chosen, alpha, against)
     summaries = [each.summary for each in details]
     certain = certainty_of(runs, summaries, against, resamples)
+    if as_json:
+        print_records(runs, summaries, certain)
+        return
     tables = report_tables(details, certain)
     print_summaries(summaries, certain)
     for run in runs:
@@ -143,7 +152,7 @@ def _refuse_with_several(*given: object) -> None:
     if any(given):
         raise BadInput(
             "the runs are on several datasets, each counted by its own protocol; give --protocol, "
-            "--baseline, figures and pages with runs on one dataset"
+            "--baseline, --json, figures and pages with runs on one dataset"
         )
 
 
@@ -202,7 +211,7 @@ def _draw(
 
     drawn = write_figures(material_of(details, certain), pictures, folder)
     if pictures is None:
-        click.echo(WITHOUT_PICTURES, err=True)
+        remark(WITHOUT_PICTURES)
     click.echo(f"drew {len(drawn)} figures into {folder}: {', '.join(drawn)}")
 
 
@@ -228,6 +237,19 @@ def print_summaries(summaries: "Sequence[Summary]", certain: "Certainty | None")
         click.echo(as_text(difference_table(certain, told_at_once(certain))))
     elif certain is not None:
         click.echo(f"{certain.note}\n")
+
+
+def print_records(
+    runs: "Sequence[Run]", summaries: "Sequence[Summary]", certain: "Certainty | None"
+) -> None:
+    """Print every run's scores and headline as a JSON list."""
+    from spairc.report.record import as_record
+
+    records = [
+        as_record(summary, run.folder, None if certain is None else certain.intervals(place))
+        for place, (run, summary) in enumerate(zip(runs, summaries, strict=True))
+    ]
+    click.echo(json.dumps(records, indent=1, allow_nan=False))
 
 
 def _write_page(
@@ -260,5 +282,5 @@ def certainty_of(
     try:
         return certainty(runs, summaries, against, number)
     except TooFew as error:
-        click.echo(f"no intervals: {error}", err=True)
+        remark(f"no intervals: {error}")
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spairc.cli.common import FOLDER, byte_bars, progress
+from spairc.cli.common import FOLDER, QUIET, byte_bars, progress
 from spairc.cli.train import recipes
 from spairc.spec import CORRUPTION_NAMES
 
@@ -16,6 +16,7 @@ _TABLES = ("models", "corruptions", "datasets", "protocols")
 
 @click.command()
 @click.option("--out", type=FOLDER, default="spairc-demo", show_default=True)
+@QUIET
 def demo(out: Path) -> None:
     """Build, evaluate and report; no download.
 
@@ -94,6 +95,7 @@ def show(picture: Path, out: Path, severity: int, corruption: tuple[str, ...]) -
 @click.argument("name", metavar="DATASET")
 @click.option("--to", type=FOLDER, default=".", show_default=True, help="Where to unpack it.")
 @click.option("--address", help="Another place to fetch the same archive from.")
+@QUIET
 def download(name: str, to: Path, address: str | None) -> None:
     """Fetch the official archive of DATASET.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spairc.cli.common import FOLDER, progress
+from spairc.cli.common import FOLDER, QUIET, is_quiet, progress
 
 if TYPE_CHECKING:
     from matchme_train.checkpoints import RunFolder
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--save-memory", is_flag=True, help="CATs++: compute again what need not be kept.")
 @click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard too.")
 @click.option("--checkpoint-every", type=int, default=500, show_default=True, help="Steps.")
+@QUIET
 def train(
     recipe: str,
     epochs: int | None,
@@ -107,7 +108,7 @@ def _watcher(
         now = before[told.stage] + told.epoch * told.steps + told.step
         advance(now - shown)
         shown = now
-        if told.validation_pck is not None:
+        if told.validation_pck is not None and not is_quiet():
             parts = ", ".join(f"{name} {value:.4g}" for name, value in told.losses.items())
             click.echo(
                 f"{told.stage} epoch {told.epoch + 1} of {told.epochs}: {parts}; "

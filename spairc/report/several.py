@@ -88,7 +88,7 @@ def _scores(
 
 def _published(by_dataset: Mapping[str, Sequence[Run]]) -> list[tuple[Cell, ...]]:
     """Return the paper's rows, in the columns that compare; none if no column does."""
-    compare = [name for name, runs in by_dataset.items() if _is_published(runs[0])]
+    compare = [name for name, runs in by_dataset.items() if on_published_list(runs[0])]
     rows: list[tuple[Cell, ...]] = []
     for model in TABLE_2:
         cells = [
@@ -101,7 +101,7 @@ def _published(by_dataset: Mapping[str, Sequence[Run]]) -> list[tuple[Cell, ...]
     return rows
 
 
-def _is_published(run: Run) -> bool:
+def on_published_list(run: Run) -> bool:
     """Return whether a run is on the list of pairs that papers report."""
     settings = run.settings
     if settings.split != "test":
