@@ -61,7 +61,6 @@ def report(
 
     Example: spairc report runs/sift runs/hog --baseline runs/hog --figures figures
     """
-    from spairc.journal import read_journal
     from spairc.protocols import PROTOCOLS
     from spairc.report.details import details_of
     from spairc.report.write import report_tables, write_all
@@ -86,9 +85,7 @@ def report(
         return
     tables = report_tables(details, certain)
     print_summaries(summaries, certain)
-    for run in runs:
-        if note := read_journal(run.folder).note:
-            click.echo(f"{run.folder}: {note}")
+    _print_notes(runs)
     written = write_all(tables, target)
     click.echo(f"wrote {len(written)} files to {target}: {', '.join(tables)}")
     if drawing["figures"] is not None:
@@ -145,6 +142,15 @@ def fit_protocol(folders: tuple[Path, ...]) -> None:
     from spairc.runs import open_run
 
     click.echo(as_text(fit_runs([open_run(folder) for folder in folders])))
+
+
+def _print_notes(runs: "Sequence[Run]") -> None:
+    """Print what the journals of runs ask a reader to know."""
+    from spairc.journal import read_journal
+
+    for run in runs:
+        if note := read_journal(run.folder).note:
+            click.echo(f"{run.folder}: {note}")
 
 
 def _refuse_with_several(*given: object) -> None:
