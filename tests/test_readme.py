@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -47,18 +46,6 @@ def test_the_matcher_of_ones_own_runs_as_it_stands(
     arguments = ["--root", str(tiny_root), "--on", "clean", "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(main, ["eval", "--model", "readme_matcher:Still", *arguments])
     assert result.exit_code == 0, result.output
-
-
-def test_every_command_of_the_readme_has_the_options_it_is_given() -> None:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    commands = [line.split("#")[0].split() for line in lines if line.startswith("spairc ")]
-    assert len(commands) >= 8
-    for _, name, *arguments in commands:
-        command = main.commands[name]
-        if isinstance(command, click.Group):
-            command = command.commands[arguments[0]]
-        known = {option for each in command.params for option in each.opts}
-        assert {each for each in arguments if each.startswith("--")} <= known
 
 
 @pytest.mark.parametrize("name", ["paper", "original", "dift", "geoaware-image", "geoaware-point"])

@@ -247,11 +247,16 @@ def _check_sizes(seen: PullRequest, board: Leaderboard) -> None:
             raise BadInput(f"{path} has {row.size} bytes; at most {most} are allowed")
 
 
+def check_public(entry: Entry) -> None:
+    """Raise BadInput if an entry's weights are not public, so that nobody else can run it."""
+    if not entry.model.public_weights:
+        raise BadInput(f"{entry.id} has no public weights; only public weights can be run again")
+
+
 def _check_same(entry: Entry, rerun: Run) -> None:
     """Refuse a rerun of other weights, or of something else."""
+    check_public(entry)
     model = entry.model
-    if not model.public_weights:
-        raise BadInput(f"{entry.id} has no public weights; only public weights can be run again")
     if weights_of(rerun) != model.weights:
         raise BadInput(
             f"{rerun.folder} was run with weights {weights_of(rerun)[:12]}..., the entry with "

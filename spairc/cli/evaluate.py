@@ -320,9 +320,12 @@ def _reported_line(run: "Run", summary: "Summary") -> str | None:
 
 
 def _matcher_of(model: str, settings: tuple[str, ...], **options: Any) -> Matcher:
-    """Return the matcher that the options name."""
+    """Return the matcher that the options name; its module may lie in the current folder."""
     from spairc_models import load_model
 
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last: a file here never stands for an installed package
     options["side"] = options.pop("input_side")
     for text in settings:
         name, value = _setting_of(text)

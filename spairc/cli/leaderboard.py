@@ -197,13 +197,15 @@ def _check_all(repository: str, *, merge: bool) -> None:
 
 def _judge(report: "Report", rerun: Path | None, options: tuple[str, ...]) -> "Reproduced | None":
     """Print the report; stop with exit code 1 if anything is wrong; compare with a rerun."""
-    from spairc_leaderboard.review import reproduce
+    from spairc_leaderboard.review import check_public, reproduce
 
     _print_report(report)
     if not report.passed:
         raise SystemExit(1)
     if rerun is None:
         return None
+    if report.entry is not None:
+        check_public(report.entry)  # before hours of running
     again = reproduce(report, _rerun(rerun, options))
     click.echo(f"reproduced: at most {again.largest_difference:.3f} points apart")
     return again

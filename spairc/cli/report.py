@@ -237,7 +237,8 @@ def print_summaries(summaries: "Sequence[Summary]", certain: "Certainty | None")
 
     for place, summary in enumerate(summaries):
         intervals = None if certain is None else certain.intervals(place)
-        click.echo(as_text(severity_table(summary)))
+        table = severity_table(summary)
+        click.echo(as_text(table) if table.rows else f"{table.title}\n")
         click.echo("\n".join(headline(summary, intervals)) + "\n")
     if certain is not None and len(summaries) > 1:
         click.echo(as_text(difference_table(certain, told_at_once(certain))))
