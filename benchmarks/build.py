@@ -185,8 +185,10 @@ def view(photograph: Image, draws: np.random.Generator) -> Image:
     centre = (draws.uniform(0.35, 0.65) * width, draws.uniform(0.35, 0.65) * height)
     turn = cv2.getRotationMatrix2D(centre, draws.uniform(-12, 12), 1 / scale)
     turn[:, 2] += np.array([WIDTH / 2, HEIGHT / 2]) - centre
-    flags = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT_101}
-    made = cv2.warpAffine(photograph, turn, (WIDTH, HEIGHT), **flags)
+    border = cv2.BORDER_REFLECT_101
+    made = cv2.warpAffine(
+        photograph, turn, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=border
+    )
     return np.ascontiguousarray(made[:, :: draws.choice((-1, 1))], dtype=np.uint8)
 
 

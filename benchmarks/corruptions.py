@@ -53,7 +53,8 @@ Times: TypeAlias = dict[str, dict[Condition, list[float]]]  # who -> cell -> sec
 
 def picture() -> Image:
     """Return a photograph of 500 x 375 pixels, the size of most pictures of SPair-71k."""
-    return np.ascontiguousarray(data.coffee()[:375, 50:550])
+    coffee = data.coffee()  # type: ignore[no-untyped-call]  # skimage has no types
+    return np.ascontiguousarray(coffee[:375, 50:550])
 
 
 def installed_peer() -> Path:

@@ -85,7 +85,7 @@ def window_moves(clean: Plane, corrupted: Plane) -> Iterator[tuple[int, int, flo
         first, second = (plane[y : y + WINDOW, x : x + WINDOW] for plane in (clean, corrupted))
         if first.std() < TEXTURE:
             continue
-        back, _, _ = phase_cross_correlation(
+        back, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]  # skimage has no types
             first * taper, second * taper, upsample_factor=PARTS, normalization=None
         )
         yield y, x, -float(back[1]), -float(back[0])
@@ -98,13 +98,16 @@ def corner_moves(clean: NDArray[np.float32], found: NDArray[np.float32]) -> NDAr
     steps = found[None] - clean[:, None]
     nearest = np.linalg.norm(steps, axis=2).argmin(axis=1)
     moved = steps[np.arange(len(clean)), nearest].astype(np.float64)
-    return moved[np.linalg.norm(moved, axis=1) < NEAR]
+    near: NDArray[np.float64] = moved[np.linalg.norm(moved, axis=1) < NEAR]
+    return near
 
 
 def measure(clean: Image, corrupted: Image) -> Moves:
     """Return how far structure moved from one picture to the other."""
     height, width = clean.shape[:2]
-    inside, outward, lost = [], [], 0
+    inside: list[tuple[float, float]] = []
+    outward: list[float] = []
+    lost = 0
     for y, x, right, down in window_moves(structure(clean), structure(corrupted)):
         if max(abs(right), abs(down)) > FARTHEST:
             lost += 1
@@ -175,7 +178,7 @@ def table(pictures: dict[str, Image], threads: int = 2) -> Iterator[dict[str, st
 def photographs(folders: Sequence[Path]) -> dict[str, Image]:
     """Return the photographs that scikit-image and matplotlib ship, and those of the folders."""
     named: dict[str, Image] = {name: getattr(data, name)() for name in PHOTOGRAPHS}
-    named["motorcycle"] = data.stereo_motorcycle()[0]
+    named["motorcycle"] = data.stereo_motorcycle()[0]  # type: ignore[no-untyped-call]  # as above
     named["hopper"] = read_image(Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg")
     for folder in folders:
         named |= {path.stem: read_image(path) for path in sorted(folder.rglob("*.jpg"))}

@@ -21,7 +21,7 @@ import numpy as np
 from spairc.datasets import load_dataset
 from spairc.demo import make_demo_set
 from spairc.images import read_image
-from spairc.types import Image, Matcher, Pair, Query
+from spairc.types import Features, Image, Matcher, Pair, Query
 from spairc_models import load_model
 
 PICTURES, PAIRS = 27, 690  # SPair-71k's test pictures and pairs of aeroplanes
@@ -77,12 +77,13 @@ def once_per_pair(
 
 
 def query(
-    images: dict[str, Image], source: str, target: str, pair: Pair, *features: object
+    images: dict[str, Image], source: str, target: str, pair: Pair, *features: Features
 ) -> Query:
     """Return what the matcher is asked; the points need not mean anything."""
     sizes = [pair.source_size.__class__(*images[key].shape[1::-1]) for key in (source, target)]
     inside = np.minimum(pair.source_points, np.array(sizes[0]) - 1.0)
-    return Query(*features, inside, *sizes, pair.category)
+    first, second = features
+    return Query(first, second, inside, sizes[0], sizes[1], pair.category)
 
 
 def timed(function: object, *arguments: object) -> float:

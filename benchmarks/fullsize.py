@@ -44,7 +44,7 @@ from spairc.runs import Run, create_run, open_run, write_points
 from spairc.scoring import pair_hits, write_scores
 from spairc.spec import CONDITIONS, parse_conditions
 from spairc.statistics import Sample, resample
-from spairc.types import Image, Matcher, Points, Query, Size
+from spairc.types import Condition, Image, Matcher, Points, Query, Size
 from spairc_models import load_model
 
 SIZE = Size(500, 375)
@@ -117,7 +117,9 @@ def opened(root: Path) -> Dataset:
     return dataset
 
 
-def evaluated(matcher: Matcher, dataset: Dataset, conditions: Sequence[object], out: Path) -> None:
+def evaluated(
+    matcher: Matcher, dataset: Dataset, conditions: Sequence[Condition], out: Path
+) -> None:
     """Plan a run of some conditions, do it, and compare it with encoding pair by pair."""
     whole = stage("check pictures, plan a complete run", lambda: plan(matcher, dataset))
     print(f"  predicted, complete: {predict_cost(whole)}")
@@ -277,7 +279,7 @@ def make_pairs(
     draws: np.random.Generator,
 ) -> list[str]:
     """Write so many pairs, each beside its reverse; return their names."""
-    names = []
+    names: list[str] = []
     for one, other in list(combinations(pictures, 2))[: count // 2]:
         chosen = np.sort(draws.permutation(MOST_POINTS)[: draws.integers(1, MOST_POINTS + 1)])
         viewpoint, scale = draws.integers(0, 3, 2).tolist()

@@ -2,18 +2,20 @@
 
     python benchmarks/matchers.py --peer CATs-PlusPlus [--peer ...] [--packages FOLDER]
 
-CLONE is a checkout of an official repository (`peers.PEERS`); which one it is, its files tell. Both
+CLONE is a checkout of an official repository (`programs.PEERS`); which one, its files tell. Both
 sides are processes of their own, get the same random weights and pictures, and are timed in turn,
 so that a machine that is busy now and then disturbs both alike. Without a clone, ours alone runs.
 
 Ours encodes every picture once and then matches pairs; a program encodes both pictures of every
 pair. So three numbers are told: encoding a picture, a pair whose pictures are encoded already, and
 what all pairs of the pictures cost, which is computed from the medians: there are more pairs than
-anybody wants to wait for. The memory is what a process takes at most while it matches its first
+anybody wants to wait for. Where the interesting part of a program comes after the features, it is
+timed by itself on both sides. The memory is what a process takes at most while it matches its first
 pairs, beyond the network and, with ours, the encoded pictures, which are told as well (Linux only).
 """
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -28,11 +30,12 @@ from typing import Any
 import numpy as np
 import torch
 from evaluate import category
-from peers import PEERS, serve
+from peers import serve, time_part
+from programs import PEERS
 
 from spairc.types import Query, Size
 from spairc_models import load_model, load_network
-from spairc_models.preprocessing import Preprocessing
+from spairc_models.networks import NETWORKS
 
 POINTS = 10  # given in each pair; SPair-71k has 7 on average
 AT_ONCE = 8  # pictures that are encoded together, as `spairc eval` does
@@ -43,6 +46,7 @@ class Side:
     """What one side took; seconds, and megabytes."""
 
     pair: list[float] = field(default_factory=list)  # one number a round
+    part: list[float] = field(default_factory=list)  # of a pair, in what is timed by itself
     picture: list[float] = field(default_factory=list)
     memory: float = 0.0  # of the first pairs, beyond what was held before
     features: float = 0.0  # of the encoded pictures
@@ -121,10 +125,14 @@ def weights(name: str, pictures: Sequence[np.ndarray]) -> Mapping[str, torch.Ten
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the plain mean
-    normalised = [Preprocessing(PEERS[name].side).normalised(each) for each in pictures]
+    preprocessing = NETWORKS[name].preprocessing(PEERS[name].side)
+    normalised = [preprocessing.normalised(each) for each in pictures]
     with torch.no_grad():
         network.train().encode_features(torch.from_numpy(np.stack(normalised)))
-    return dict(network.state_dict())
+    state = dict(network.state_dict())
+    with torch.no_grad():
+        PEERS[name].settle(state)
+    return state
 
 
 def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
@@ -180,6 +188,7 @@ def pair_round(
     side.answers |= {n: np.array(a) for n, a in zip(block, told["answer"], strict=True)}
     if counted:
         side.pair.append(told["seconds"] / len(block))
+        side.part.append(told["part"] / len(block))
     else:
         side.memory = told["peak"] - told["before"]
 
@@ -195,7 +204,7 @@ def serve_ours(name: str, folder: Path, threads: int) -> None:
     def encode(numbers: list[int]) -> float:
         found = matcher.encode([pictures[number] for number in numbers])
         features.update(zip(numbers, found, strict=True))
-        return sum(part.nbytes for each in found for part in each) / (1 << 20)
+        return float(sum(part.nbytes for each in found for part in each) / (1 << 20))
 
     def match(numbers: list[int]) -> list[list[list[float]]]:
         queries = []
@@ -203,10 +212,14 @@ def serve_ours(name: str, folder: Path, threads: int) -> None:
             ends = [asked[number][role] for role in ("source", "target")]
             sizes = [Size(*pictures[end].shape[1::-1]) for end in ends]
             points = np.array(asked[number]["points"])
-            queries.append(Query(*(features[end] for end in ends), points, *sizes, "car"))
+            source, target = (features[end] for end in ends)
+            queries.append(Query(source, target, points, sizes[0], sizes[1], "car"))
         return [each.tolist() for each in matcher.match(queries)]
 
-    serve({"encode": encode, "pairs": match}, sys.stdout)
+    if PEERS[name].our_part:
+        module, part = PEERS[name].our_part.split(":")
+        time_part(importlib.import_module(module), part)
+    serve({"encode": encode, "pairs": match}, sys.stdout, at_once=threads)
 
 
 def report(name: str, options: argparse.Namespace, ours: Side, theirs: Side | None) -> str:
@@ -234,6 +247,7 @@ def report(name: str, options: argparse.Namespace, ours: Side, theirs: Side | No
     apart = max(float(np.abs(ours.answers[n] - theirs.answers[n]).max()) for n in common)
     lines += [
         f"  official  a pair              {spread(theirs.pair)}",
+        *part_lines(name, ours.part, theirs.part),
         f"            {count} pairs: {each * count:.1f} s, {1 / each:.2f} pairs a second",
         f"            memory beyond network {theirs.memory:,.0f} MB",
         (
@@ -246,6 +260,18 @@ def report(name: str, options: argparse.Namespace, ours: Side, theirs: Side | No
         ),
     ]
     return "\n".join(lines)
+
+
+def part_lines(name: str, ours: Sequence[float], theirs: Sequence[float]) -> list[str]:
+    """Return what both sides take for one part, where a model has one that is timed by itself."""
+    part = PEERS[name].part
+    if not part:
+        return []
+    return [
+        f"            of a pair, {part}: {median(theirs) / median(ours):.2f} x",
+        f"              ours              {spread(ours)}",
+        f"              official          {spread(theirs)}",
+    ]
 
 
 def spread(seconds: Sequence[float]) -> str:

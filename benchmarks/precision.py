@@ -66,7 +66,8 @@ def answers(name: str, root: Path, count: int, precision: str) -> Points:
         pair = dataset[int(number)]
         ends = [read_image(dataset.path(key)) for key in (pair.source, pair.target)]
         sizes = (pair.source_size, pair.target_size)
-        query = Query(*matcher.encode(ends), pair.source_points, *sizes, pair.category)
+        source, target = matcher.encode(ends)
+        query = Query(source, target, pair.source_points, *sizes, pair.category)
         found += matcher.match([query])
     return np.concatenate(found)
 

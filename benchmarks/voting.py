@@ -123,7 +123,7 @@ def theirs_of(name: str, folder: str, clone: str) -> tuple[Callable[..., Any], C
     torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]  # the point
     state = torch.load(Path(folder, "weights.pth"), weights_only=True)
     torch.hub.load_state_dict_from_url = lambda *_, **__: state
-    there = importlib.import_module(
+    there: Any = importlib.import_module(
         "torchvision.models.resnet" if name == "hpf" else "model.resnet"
     )
     there.resnet101 = lambda **_: loaded(models.resnet101(weights=None), state)
@@ -176,7 +176,9 @@ def weights() -> dict[str, torch.Tensor]:
 def texture(seed: int) -> np.ndarray:
     """Return a smooth picture in which no two places look alike, (300, 300, 3) uint8."""
     coarse = np.random.default_rng(seed).integers(0, 256, (11, 13, 3), dtype=np.uint8)
-    return np.asarray(PIL.Image.fromarray(coarse).resize((SIDE, SIDE), PIL.Image.BICUBIC))
+    return np.asarray(
+        PIL.Image.fromarray(coarse).resize((SIDE, SIDE), PIL.Image.Resampling.BICUBIC)
+    )
 
 
 def points() -> np.ndarray:

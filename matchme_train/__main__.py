@@ -4,4 +4,5 @@ from spairc.lookup import import_object
 
 if __name__ == "__main__":
     # The command line stands above the trainer, which therefore does not import it.
-    import_object("spairc.cli.train:train", "command")()  # type: ignore[operator]
+    command = import_object("spairc.cli.train:train", "command")
+    command()  # type: ignore[operator]  # which object it is only its name tells

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from matchme_train.augment import erased, photometric_noise
-from matchme_train.recipe import Amplitudes, Network, SemiMatch
+from matchme_train.recipe import SemiMatch
+from matchme_train.sections import Amplitudes, Network
 from matchme_train.targets import target_flow
 from matchme_train.team import ALONE, Team
 from matchme_train.warps import (
@@ -46,6 +47,7 @@ class Item:
     warp: Tensor | None = None  # (24,) what made `first`; it stays on the CPU
     first_box: Tensor | None = None  # (4,) of the object in the clean view, in cells
     second_box: Tensor | None = None
+    known: Tensor | None = None  # (2, cells, cells) where `first` comes from, in `clean_first`
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,7 @@ class Batch:
     second_box: Tensor | None
     team: Team = ALONE
     count: int = 0  # items of all processes together, where there are several
+    known: Tensor | None = None
 
     def whole(self, part: Tensor) -> Tensor:
         """Return what all processes have of (B, ...), this one's part being given."""

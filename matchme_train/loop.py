@@ -16,7 +16,7 @@ from matchme_train.checkpoints import Position, RunFolder
 from matchme_train.data import Batch, Item, Items, collated
 from matchme_train.methods import Losses, Method
 from matchme_train.networks import begin_training, make_optimiser, set_rates
-from matchme_train.recipe import Optimiser
+from matchme_train.sections import Optimiser
 from matchme_train.team import ALONE, Team
 from spairc.types import BadInput
 from spairc_models.adapter import PRECISIONS
@@ -72,6 +72,7 @@ class Progress:
     step: int  # done of this epoch
     steps: int
     losses: dict[str, float]
+    waited: float = 0.0  # seconds for the data of this step
     validation_pck: float | None = None  # after an epoch's last step
 
 
@@ -140,8 +141,9 @@ class _Session:
         while position.step < stage.steps:
             asked = time.perf_counter()
             parts = [next(batches) for _ in range(stage.parts_of(position.step, self.how))]
-            waited += time.perf_counter() - asked
-            self._count(self._step(parts))
+            spent = time.perf_counter() - asked
+            waited += spent
+            self._count(self._step(parts), spent)
             if position.step < stage.steps and position.steps % self.how.checkpoint_every == 0:
                 self.save()
         spent = time.perf_counter() - begun
@@ -187,7 +189,7 @@ class _Session:
         (losses.total * share).backward()  # type: ignore[no-untyped-call]  # torch's own
         return told
 
-    def _count(self, told: dict[str, float]) -> None:
+    def _count(self, told: dict[str, float], waited: float) -> None:
         """Write a step down, move on by it and tell of it."""
         position, stage = self.position, self.stage
         place: dict[str, Any] = {"stage": stage.name, "epoch": position.epoch}
@@ -204,6 +206,7 @@ class _Session:
                 step=position.step,
                 steps=stage.steps,
                 losses=told,
+                waited=waited,
             )
         )
 

@@ -15,6 +15,19 @@ def distances(flow: Tensor, other: Tensor) -> Tensor:
     return apart
 
 
+def cross_entropies(scores: Tensor, shares: Tensor, temperature: float) -> Tensor:
+    """Return (B, h, h): the cross-entropy of each cell's softmax against the shares it should have.
+
+    Args:
+        scores: (B, K, h h), the cells of the second picture along the middle axis.
+        shares: (B, K, h, h), of each cell a distribution over the second's cells; a constant.
+        temperature: By which scores are divided before the softmax.
+    """
+    logarithms = functional.log_softmax(scores.float() / temperature, dim=1)
+    products = shares.flatten(2) * logarithms
+    return -torch.unflatten(products.sum(dim=1), 1, shares.shape[2:])
+
+
 def mean_over(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of the values that the mask names, over all pairs at once."""
     kept = torch.where(mask, values, 0)

@@ -11,9 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from matchme_train import semimatch
-from matchme_train.annotate import annotate, pseudo_labels, read_flow, refined
+from matchme_train.annotate import (
+    Annotation,
+    PseudoLabels,
+    annotate,
+    pseudo_labels,
+    read_flow,
+    refined,
+    temperature_of,
+)
 from matchme_train.data import Batch
 from matchme_train.losses import (
+    cross_entropies,
     distances,
     end_point_error,
     grown,
@@ -24,7 +33,6 @@ from matchme_train.losses import (
 from matchme_train.recipe import MatchMe, Pseudo
 from matchme_train.recipe import SemiMatch as SemiMatchSettings
 from matchme_train.targets import labelled
-from spairc_models.flow import TEMPERATURE
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +102,24 @@ class Student:
         if unlabelled is None or unlabelled.clean_first is None or unlabelled.warp is None:
             raise TypeError("MatchMe's student needs pairs without labels")
         error = _supervised(network(pairs.first, pairs.second), pairs)
-        said = annotate(self.annotator, unlabelled.clean_first, _given(unlabelled.clean_second))
+        said = self.said(unlabelled.clean_first, _given(unlabelled.clean_second))
         labels = pseudo_labels(said, unlabelled.warp, self.settings.threshold)
-        flow = network(unlabelled.first, unlabelled.second)
-        apart = unlabelled.whole(distances(flow, labels.flow))
+        apart = unlabelled.whole(_apart(network, unlabelled, labels))
         mask = unlabelled.whole(labels.mask)
         pseudo = mean_of_pairs(apart, mask)
-        return Losses(
-            pseudo + self.settings.weight * error, error, pseudo.detach(), mask.float().mean()
+        total = pseudo + self.settings.weight * error
+        return Losses(total, error, pseudo.detach(), mask.float().mean())
+
+    def said(self, first: Tensor, second: Tensor) -> Annotation:
+        """Return what the annotator says of clean pairs, read as the settings tell."""
+        settings = self.settings
+        return annotate(
+            self.annotator,
+            first,
+            second,
+            kernel=settings.kernel,
+            cycle=settings.cycle,
+            shares=settings.distance == "cross-entropy",
         )
 
 
@@ -169,9 +187,7 @@ class WeakAndStrong:
         """Return the losses of a step."""
         (network,) = networks
         weak = refined(network, _given(pairs.clean_first), _given(pairs.clean_second))
-        # Its program reads the flow with a softer softmax than CATs' (0.1, not 0.02).
-        softer = weak * (TEMPERATURE / semimatch.LABEL_TEMPERATURE)
-        error = _supervised(read_flow(network, softer), pairs)
+        error = _supervised(read_flow(network, weak), pairs)
         labels = semimatch.labels_of(
             pairs.whole(self._in_planes(network, weak.detach())),
             pairs.whole(_given(pairs.first_box)),
@@ -190,6 +206,14 @@ class WeakAndStrong:
     def _in_planes(network: Any, scores: Tensor) -> Tensor:
         """Return (B, K, h, h) for (B, K, N) scores."""
         return torch.unflatten(scores, 2, (network.cells, network.cells))
+
+
+def _apart(network: nn.Module, pairs: Batch, labels: PseudoLabels) -> Tensor:
+    """Return (B, h, h): how far a student's answer is from its pseudo labels, at every cell."""
+    if labels.shares is None:
+        return distances(network(pairs.first, pairs.second), labels.flow)
+    scores = refined(network, pairs.first, pairs.second)
+    return cross_entropies(scores, labels.shares, temperature_of(network))
 
 
 def _supervised(flow: Tensor, pairs: Batch) -> Tensor:

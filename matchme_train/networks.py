@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from matchme_train.recipe import Network, Optimiser
+from matchme_train.sections import Network, Optimiser
 from spairc.types import BadInput
 from spairc_models.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from spairc_models.recorded import Architecture, make_recorded
@@ -71,8 +71,12 @@ def parameter_groups(network: nn.Module, optimiser: Optimiser) -> list[dict[str,
 
 def make_optimiser(network: nn.Module, optimiser: Optimiser) -> torch.optim.AdamW:
     """Return AdamW over both groups; `set_rates` sets their rates."""
+    # One pass over each tensor in place of a dozen: half of the time, equal but for rounding.
     return torch.optim.AdamW(
-        parameter_groups(network, optimiser), lr=0.0, weight_decay=optimiser.weight_decay
+        parameter_groups(network, optimiser),
+        lr=0.0,
+        weight_decay=optimiser.weight_decay,
+        fused=True,
     )
 
 

@@ -13,44 +13,12 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from matchme_train.cocr_settings import COCR
+from matchme_train.consistency_settings import Cycle, WarpConsistency
+from matchme_train.sections import Amplitudes, Network, Noise, Optimiser, Unlabelled
+from matchme_train.tasks import TASKS
 from spairc.lookup import lookup
 from spairc.types import BadInput
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """Which network is trained, and what it starts from."""
-
-    name: str  # cats, catspp or scorrsan
-    side: int = 256  # pixels of the input; 512 for CATs++
-    cells: int = 16  # along a side of the flow; CATs++ 32, SCorrSAN always 64
-    field: int = 35  # pixels: receptive field of a key point; SCorrSAN 11
-    trunk: str = "resnet"  # or mobilenet_v2, where the machine is small; CATs and SCorrSAN only
-    blocks: tuple[int, ...] = (3, 4, 23, 3)  # bottlenecks of a ResNet's stages: ResNet-101
-    width: int = 64  # of a ResNet
-    layers: tuple[int, ...] = (0, 8, 20, 21, 26, 28, 29, 30)  # of the trunk: CATs all, SCorrSAN one
-    weights: str = "imagenet"  # of the trunk at the start: "imagenet", "random", or a file
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimiser:
-    """AdamW, and when its rates fall."""
-
-    learning_rate: float = 3e-5  # CATs, SCorrSAN; CATs++ 3e-4
-    backbone_learning_rate: float = 3e-6  # all three; 0 leaves the trunk as it is: CATs' "freeze"
-    weight_decay: float = 0.05  # on everything, the trained coordinates included
-    milestones: tuple[float, ...] = (0.7, 0.8, 0.9)  # shares of the epochs: CATs 70, 80, 90 of 100
-    factor: float = 0.5  # by which the rates are multiplied at each milestone
-    batch_size: int = 32  # labelled pairs a step: CATs, CATs++; SCorrSAN 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noise:
-    """What is done to the pictures of labelled pairs in supervised training."""
-
-    photometric: str = "cats"  # list of operations (`augment.LISTS`)
-    chance: float = 0.2  # of each operation, on each picture for itself: CATs
-    crop: float = 0.5  # chance of a random crop that keeps the object's box: CATs; SCorrSAN 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,34 +27,7 @@ class Supervised:
 
     epochs: int = 100  # CATs, CATs++
     noise: Noise = Noise()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unlabelled:
-    """Which pictures without labels are used, and how they are paired."""
-
-    balance: str = "fewest"  # open: every class as many as the smallest has; or "oversample"
-    with_labelled: float = 0.5  # open: share of pairs with one labelled picture; the rest has none
-    fewest: int = 2  # pictures that a class must have
-    # Of 256 bits, how many may differ in pictures held to be the same. Of 155 photographs, copies
-    # of half the size at JPEG quality 75 differed in at most 22 bits (99 %), and other pictures in
-    # 29 or more, save series of one bottle.
-    hash_bits: int = 24
-
-
-@dataclass(frozen=True, kw_only=True)
-class Amplitudes:
-    """How large a random warp may be, before `draw_warp`'s strength multiplies it.
-
-    Rotation, axis, scale and shift are those of SemiMatch's "afftps" warps, the same authors'
-    program; MatchMe's paper names families only (its references 24, 42, 50).
-    """
-
-    rotation: float = 15.0  # degrees, either way
-    axis: float = 30.0  # degrees, either way: along which the two scales act, a shear in effect
-    scale: float = 0.25  # of two scales, about 1
-    shift: float = 0.25  # of the picture's half side
-    bend: float = 0.4  # of the half side, each control place of the spline
+    begin: str = "fresh"  # or "checkpoint": it goes on with the weights of --from-checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +38,11 @@ class MatchMe:
     epochs: int = 50  # of each: Figure 4, Table 6
     threshold: float = 0.7  # tau: Table A
     weight: float = 1.0  # lambda, of the supervised loss
+    # Of equation 7, open: the end-point error of the "flow", which all of its networks train with,
+    # or the "cross-entropy" of the shares that the soft-argmax takes the mean of.
+    distance: str = "flow"
+    kernel: float = 0.0  # cells; open: SFNet's Gaussian around the annotator's best, 5 there
+    cycle: bool = False  # not in the paper: only cells that lead back, by SemiMatch's rule
     batch_size: int = 32  # unlabelled pairs a step; open: as many as labelled ones
     photometric: str = "cats"  # open: the paper names its references 2 and 3
     chance: float = 0.4  # of each operation at full strength: "at frequency .4"
@@ -106,6 +52,10 @@ class MatchMe:
     crop: float = 0.5  # of labelled pairs, as in supervised training; unlabelled have no box
     fresh: bool = True  # "trains a new model"; false: a student starts as its annotator
     unlabelled: Unlabelled = Unlabelled()
+
+    def __post_init__(self) -> None:
+        """Refuse a distance that there is not."""
+        lookup(dict.fromkeys(("flow", "cross-entropy")), self.distance, "matchme.distance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +98,9 @@ class Recipe:
 
     model: str  # what `spairc eval --model` calls the result
     description: str  # one line
-    published: float | None = None  # PCK@0.1 on SPair-71k's test split, percent, box, square
+    published: float | None = None  # PCK@0.1 on the dataset's test split, percent, see `tasks`
+    dataset: str = "spair71k"  # or "pf-pascal": a key of `tasks.TASKS`; --root is its folder
+    registers: bool = True  # whether the model's name stands for the result from then on
     seed: int = 2021  # CATs'
     # Of each category's training pairs, the share whose labels are used: Table C has 0.2 to 1. It
     # is open whether of pairs or of pictures; here of pairs, both directions of one together.
@@ -159,13 +111,16 @@ class Recipe:
     matchme: MatchMe | None = None
     pseudo: Pseudo | None = None
     semimatch: SemiMatch | None = None
+    cocr: COCR | None = None
+    warp_consistency: WarpConsistency | None = None
+    cycle: Cycle | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, before anything is read."""
         _check(self)
 
 
-METHODS = ("matchme", "pseudo", "semimatch")
+METHODS = ("matchme", "pseudo", "semimatch", "cocr", "warp_consistency", "cycle")
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -191,6 +146,8 @@ def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise BadInput(f"recipe {path} cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise BadInput(f"recipe {path} is no text in UTF-8 ({error.reason})") from error
     else:
         found = lookup({each: each for each in recipe_names()}, str(name), "recipe")
         text = (files("matchme_train") / "recipes" / f"{found}.toml").read_text(encoding="utf-8")
@@ -207,7 +164,11 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
         BadInput: If that is less than 1.
     """
     stages = {name: getattr(recipe, name) for name in ("supervised", *METHODS)}
-    shorter = {name: replace(each, epochs=epochs) for name, each in stages.items() if each}
+    shorter = {}
+    for name, each in stages.items():
+        if each is not None:
+            names = [field.name for field in fields(each) if field.name.endswith("epochs")]
+            shorter[name] = replace(each, **dict.fromkeys(names, epochs))
     return replace(recipe, **shorter)
 
 
@@ -235,7 +196,7 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
     """Return what a TOML text holds."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput(f"{where} is no TOML: {error}") from None
 
 
@@ -287,12 +248,15 @@ def _value(hint: Any, given: Any, where: str) -> Any:
             raise BadInput(f"{where} is {given!r}; it takes a list: [1, 2]")
         return tuple(_value(get_args(hint)[0], each, where) for each in given)
     if hint is float and isinstance(given, int) and not isinstance(given, bool):
+        if abs(given) > _LARGEST:
+            raise BadInput(f"{where} is far too large")
         return float(given)
     if not isinstance(given, hint) or (isinstance(given, bool) and hint is not bool):
         raise BadInput(f"{where} is {given!r}; it takes {_KINDS[hint]}")
     return given
 
 
+_LARGEST = 10**300  # of whole numbers that a float can hold
 _KINDS: Mapping[type, str] = {
     int: "a whole number",
     float: "a number",
@@ -313,9 +277,18 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "generations", "cells", "field", "width"), (1, 1e9)),
     **dict.fromkeys(("chance", "weak_chance", "strong_chance", "crop", "erase"), (0, 1)),
     **dict.fromkeys(("threshold", "with_labelled", "first", "last", "milestones"), (0, 1)),
+    "both_labelled": (0, 1),
     **dict.fromkeys(("learning_rate", "backbone_learning_rate", "weight_decay"), (0, 1)),
     **dict.fromkeys(("factor", "erase_sizes", "strengths", "warp_strengths"), (0, 1)),
     **dict.fromkeys(("seed", "start", "weight"), (0, 1e9)),
+    **dict.fromkeys(("flip", "warped_chance"), (0, 1)),
+    **dict.fromkeys(("labelled_weight", "relative", "absolute"), (0, 1e9)),
+    "warm_up": (1, 1e9),
+    "kernel": (0, 1e4),
+    "temperature": (1e-4, 1e4),
+    "corner": (0, 0.49),  # from a half on, four corners may no longer be those of a homography
+    **dict.fromkeys(("share", "tolerance"), (0, 1)),
+    **dict.fromkeys(("fine_tuning_epochs", "rounds", "pairs", "grid", "points"), (1, 1e9)),
     "ramp": (1, 1e9),
     "labelled": (1e-6, 1),  # at least one pair of each category stays
     "fewest": (2, 1e9),  # one picture makes no pair
@@ -353,3 +326,18 @@ def _check(recipe: Recipe) -> None:
     for name in ("strengths", "warp_strengths"):
         if student is not None and len(getattr(student, name)) != student.generations:
             raise BadInput(f"matchme.{name} must have a number for each of the generations")
+    _check_task(recipe, chosen)
+    if recipe.cocr is not None and network.cells % recipe.cocr.grid:
+        raise BadInput(f"cocr.grid {recipe.cocr.grid} must divide cells {network.cells}")
+
+
+def _check_task(recipe: Recipe, chosen: Sequence[str]) -> None:
+    """Raise BadInput where dataset, start and methods do not go together."""
+    lookup(TASKS, recipe.dataset, "dataset to train on")
+    begin = "fresh" if recipe.supervised is None else recipe.supervised.begin
+    lookup(dict.fromkeys(("fresh", "checkpoint")), begin, "supervised.begin")
+    if chosen and (recipe.dataset, begin) != ("spair71k", "fresh"):
+        raise BadInput(
+            f"recipe {recipe.model}: dataset {recipe.dataset} with supervised.begin {begin} is for "
+            f"[supervised] alone, without {chosen[0]}"
+        )

@@ -8,17 +8,43 @@ import torch
 from torch import nn
 
 from matchme_train.checkpoints import RunFolder
-from matchme_train.data import Chances, Labelled, TwoViews, Warping, WithoutLabels
+from matchme_train.cocr_settings import COCR
+from matchme_train.consistency_settings import Cycle, WarpConsistency
+from matchme_train.cycle import ByCycles, NoisyPairs
+from matchme_train.data import (
+    Chances,
+    Items,
+    Labelled,
+    TwoViews,
+    UnlabelledPair,
+    Warping,
+    WithoutLabels,
+)
+from matchme_train.known_warps import Triplets
+from matchme_train.labelling import (
+    PSEUDO_PAIRS,
+    Teacher,
+    as_dataset,
+    keyed_pictures,
+    labels_by,
+)
 from matchme_train.loop import How, Stage
 from matchme_train.methods import NearKeyPoints, Student, Supervised, WeakAndStrong
+from matchme_train.mirrored import Mirrored
 from matchme_train.networks import load_weights, make_network
 from matchme_train.recipe import MatchMe, Pseudo, Recipe, SemiMatch
+from matchme_train.saliency import saliency_of
+from matchme_train.sections import Unlabelled
+from matchme_train.tasks import TASKS
 from matchme_train.unlabelled import Pool, draw_pairs
 from matchme_train.validation import validation_pck
+from matchme_train.warp_consistency import ByKnownWarps
 from spairc.datasets.dataset import Dataset
+from spairc.pairs import read_pairs, write_pairs
 from spairc_models.catspp import CATsPlusPlus
 
 SUPERVISED = "supervised"
+PRE_TRAINING, FINE_TUNING = "pre-training", "fine-tuning"  # COCR's
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +65,21 @@ def stage_names(recipe: Recipe, annotator: str | None) -> tuple[str, ...]:
         recipe: The run's.
         annotator: A checkpoint in place of the supervised stage.
     """
-    names = [SUPERVISED] if recipe.supervised is not None and annotator is None else []
+    first = recipe.supervised
+    given = annotator is not None and (first is None or first.begin == "fresh")
+    names = [] if first is None or given else [SUPERVISED]
     if recipe.matchme is not None:
         names += [f"generation-{number + 1}" for number in range(recipe.matchme.generations)]
     if recipe.pseudo is not None:
         names.append("mutual" if recipe.pseudo.mutual else "student")
     if recipe.semimatch is not None:
         names.append("semimatch")
+    if recipe.cocr is not None:
+        names += [PRE_TRAINING, FINE_TUNING]
+    if recipe.warp_consistency is not None:
+        names.append("warp-consistency")
+    if recipe.cycle is not None:
+        names.append("cycle")
     return tuple(names)
 
 
@@ -53,9 +87,14 @@ def length_of(material: Material, name: str) -> int:
     """Return how many steps a stage has."""
     recipe = material.recipe
     first = name == SUPERVISED
-    method = recipe.matchme or recipe.pseudo or recipe.semimatch
+    if recipe.cocr is not None and not first:
+        pairs = recipe.cocr.pairs if name == PRE_TRAINING else len(material.training)
+        epochs = recipe.cocr.epochs if name == PRE_TRAINING else recipe.cocr.fine_tuning_epochs
+        return epochs * -(-pairs // recipe.optimiser.batch_size)
+    consistent = recipe.warp_consistency or recipe.cycle
+    method = recipe.matchme or recipe.pseudo or recipe.semimatch or consistent
     section = recipe.supervised if first else method
-    own = recipe.semimatch.optimiser if recipe.semimatch and not first else recipe.optimiser
+    own = recipe.optimiser if first else getattr(method, "optimiser", recipe.optimiser)
     steps = -(-len(material.training) // own.batch_size)
     return 0 if section is None else section.epochs * steps
 
@@ -84,6 +123,11 @@ def make_stage(material: Material, number: int, folder: RunFolder, how: How) -> 
         return maker.near_key_points(recipe.pseudo)
     if recipe.semimatch is not None:
         return maker.semimatch(recipe.semimatch)
+    if recipe.warp_consistency is not None or recipe.cycle is not None:
+        return maker.consistent(recipe.warp_consistency or recipe.cycle)
+    if recipe.cocr is not None:
+        first = names[number] == PRE_TRAINING
+        return maker.pre_training(recipe.cocr, folder) if first else maker.fine_tuning(recipe.cocr)
     raise ValueError(f"the recipe has no stage {number}")
 
 
@@ -105,7 +149,7 @@ class _Maker:
         noise = settings.noise
         chances = Chances(noise.photometric, noise.chance, noise.crop)
         return self._stage(
-            networks=[self._network()],
+            networks=[self._network(self.before if settings.begin == "checkpoint" else None)],
             method=Supervised(),
             labelled=self._labelled(chances),
             epochs=settings.epochs,
@@ -113,21 +157,12 @@ class _Maker:
 
     def generation(self, settings: MatchMe, generation: int) -> Stage:
         """Return one of MatchMe's generations, from 0; each has stronger noise."""
-        recipe, pool = self.material.recipe, self.material.pool
-        if pool is None:
-            raise ValueError("MatchMe needs pictures without labels")
+        recipe = self.material.recipe
         chance = settings.chance * settings.strengths[generation]
         warping = Warping(settings.warp, settings.warp_strengths[generation])
         student = self._network() if settings.fresh else self._network(self.before)
         labelled = self._labelled(Chances(settings.photometric, chance, settings.crop), warping)
-        steps = -(-len(labelled) // recipe.optimiser.batch_size)
-        pairs = draw_pairs(
-            pool,
-            self.material.training,
-            settings.unlabelled,
-            steps * settings.batch_size,
-            np.random.default_rng((recipe.seed, self.number)),
-        )
+        pairs = self._unlabelled(settings.unlabelled, len(labelled), settings.batch_size)
         chances = Chances(settings.photometric, chance)
         key = (recipe.seed, self.number, 1)
         return self._stage(
@@ -164,19 +199,103 @@ class _Maker:
             optimiser=settings.optimiser,
         )
 
+    def pre_training(self, settings: COCR, folder: RunFolder) -> Stage:
+        """Return COCR's stage on the pairs that the network before it labels."""
+        recipe, pool = self.material.recipe, self.material.pool
+        if pool is None:
+            raise ValueError("COCR needs pictures without labels")
+        key = (recipe.seed, self.number)
+        pictures = keyed_pictures(pool, self.material.training)
+        if self.how.team.leads and not (folder.path / PSEUDO_PAIRS).is_file():
+            saliency = saliency_of(settings, self._network().eval(), list(pictures.values()))
+            teacher = Teacher(self._frozen(), saliency, recipe.network.side, settings)
+            labels = labels_by(teacher, pool, self.material.training, key)
+            write_pairs(folder.path / PSEUDO_PAIRS, labels)
+            folder.log(pseudo_pairs=len(labels), matches=len(labels.source_points))
+        self.how.team.wait()
+        pseudo = as_dataset(read_pairs(folder.path / PSEUDO_PAIRS), pictures)
+        noise = settings.noise
+        chances = Chances(noise.photometric, noise.chance, noise.crop)
+        return self._stage(
+            networks=[self._network()],
+            method=Supervised(),
+            labelled=Labelled(pseudo, recipe.network, chances, (*key, 0)),
+            epochs=settings.epochs,
+        )
+
+    def fine_tuning(self, settings: COCR) -> Stage:
+        """Return COCR's last stage, which goes on with the pre-trained network."""
+        noise = settings.noise
+        return self._stage(
+            networks=[self._network(self.before)],
+            method=Supervised(),
+            labelled=self._labelled(Chances(noise.photometric, noise.chance, noise.crop)),
+            epochs=settings.fine_tuning_epochs,
+        )
+
+    def consistent(self, settings: WarpConsistency | Cycle | None) -> Stage:
+        """Return the stage of PWarpC or of CNNGeoU."""
+        if isinstance(settings, WarpConsistency):
+            return self._known_warps(settings)
+        if settings is None:
+            raise ValueError("the recipe has no such method")
+        return self._cycles(settings)
+
+    def _known_warps(self, settings: WarpConsistency) -> Stage:
+        """Return PWarpC's stage, which goes on with the network of the one before."""
+        recipe = self.material.recipe
+        key = (recipe.seed, self.number, 0)
+        return self._stage(
+            networks=[self._network(self.before)],
+            method=ByKnownWarps(settings),
+            labelled=Triplets(self.material.training, recipe.network, settings, key),
+            epochs=settings.epochs,
+            optimiser=settings.optimiser,
+        )
+
+    def _cycles(self, settings: Cycle) -> Stage:
+        """Return CNNGeoU's stage, which goes on with the network of the one before (open)."""
+        recipe, noise = self.material.recipe, settings.noise
+        labelled = self._labelled(Chances(noise.photometric, noise.chance, noise.crop))
+        pairs = self._unlabelled(settings.unlabelled, len(labelled), settings.batch_size)
+        key = (recipe.seed, self.number, 1)
+        return self._stage(
+            networks=[self._network(self.before)],
+            method=ByCycles(settings),
+            labelled=labelled,
+            unlabelled=NoisyPairs(pairs, recipe.network, noise, key),
+            unlabelled_batch=settings.batch_size,
+            epochs=settings.epochs,
+        )
+
+    def _unlabelled(self, chosen: Unlabelled, labelled: int, size: int) -> list[UnlabelledPair]:
+        """Return pairs without labels for an epoch of steps over so many labelled ones."""
+        recipe, pool = self.material.recipe, self.material.pool
+        if pool is None:
+            raise ValueError("this stage needs pictures without labels")
+        count = -(-labelled // recipe.optimiser.batch_size) * size
+        draws = np.random.default_rng((recipe.seed, self.number))
+        return draw_pairs(pool, self.material.training, chosen, count, draws)
+
     def _stage(self, **parts: object) -> Stage:
         """Return the stage with what is the same in all."""
         recipe = self.material.recipe
-        validate = partial(validation_pck, recipe=recipe.network, dataset=self.material.validation)
+        validate = partial(
+            validation_pck,
+            recipe=recipe.network,
+            dataset=self.material.validation,
+            protocol=TASKS[recipe.dataset].protocol,
+        )
         common = {"name": self.name, "number": self.number, "seed": recipe.seed}
         defaults = {"optimiser": recipe.optimiser, "validate": validate}
         return Stage(**{**common, **defaults, **parts})  # type: ignore[arg-type]  # as named there
 
-    def _labelled(self, chances: Chances, warping: Warping | None = None) -> Labelled:
+    def _labelled(self, chances: Chances, warping: Warping | None = None) -> Items:
         """Return the labelled pairs with this noise."""
         recipe = self.material.recipe
         key = (recipe.seed, self.number, 0)
-        return Labelled(self.material.training, recipe.network, chances, key, warping)
+        pairs = Labelled(self.material.training, recipe.network, chances, key, warping)
+        return Mirrored(pairs) if TASKS[recipe.dataset].mirrored else pairs
 
     def _network(self, weights: str | None = None, *, another: bool = False) -> nn.Module:
         """Return a fresh network of this stage, or one with these weights, on the device."""

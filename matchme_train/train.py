@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,14 @@ from typing import Any
 import torch
 
 from matchme_train.checkpoints import RunFolder, open_folder
+from matchme_train.cocr_settings import COCR
+from matchme_train.labelling import keyed_pictures
 from matchme_train.loop import How, Watch, run_stage
 from matchme_train.networks import load_weights, make_network
 from matchme_train.recipe import Recipe, as_record
-from matchme_train.stages import Material, clear, make_stage, stage_names
+from matchme_train.saliency import saliency_hash
+from matchme_train.stages import FINE_TUNING, Material, clear, make_stage, stage_names
+from matchme_train.tasks import TASKS
 from matchme_train.team import join_team
 from matchme_train.unlabelled import Pool, find_pool
 from spairc.datasets import load_dataset
@@ -36,7 +40,7 @@ class Request:
     """What a person asks for."""
 
     recipe: Recipe
-    root: Path  # SPair-71k's folder
+    root: Path  # the folder of the recipe's dataset
     out: Path
     unlabelled: Path | None = None
     from_checkpoint: str | None = None  # the first annotator, in place of the supervised stage
@@ -81,8 +85,8 @@ def prepare(request: Request) -> Prepared:
     network = make_network(recipe.network, recipe.seed)
     if request.from_checkpoint is not None:
         load_weights(network, request.from_checkpoint)
-    training = _labelled(load_dataset("spair71k", request.root, split="trn"), recipe)
-    validation = load_dataset("spair71k", request.root, split="val")
+    training = labelled_part(load_dataset(recipe.dataset, request.root, split="trn"), recipe)
+    validation = load_dataset(recipe.dataset, request.root, split="val")
     hashes = {each.split: joint_hash(check_pictures(each)) for each in (training, validation)}
     pool = _pool(request, training, validation)
     data = _data_record(request, training, validation, hashes, pool)
@@ -177,6 +181,8 @@ def _best_of_method(names: Sequence[str], scores: Mapping[str, float]) -> str:
 
     A student that does not beat the teacher is told by its numbers, not replaced by the teacher.
     """
+    if names[-1] == FINE_TUNING:  # the networks before it are means to it
+        return names[-1]
     own = names[1:] if len(names) > 1 and names[0] == "supervised" else names
     return max(own, key=lambda name: scores[name])
 
@@ -184,12 +190,16 @@ def _best_of_method(names: Sequence[str], scores: Mapping[str, float]) -> str:
 def _check_request(request: Request) -> None:
     """Raise BadInput where options and recipe do not go together."""
     recipe = request.recipe
-    if (recipe.matchme is not None) != (request.unlabelled is not None):
-        needs = "needs pictures without labels: give" if recipe.matchme else "uses no"
+    looks = any(each is not None for each in (recipe.matchme, recipe.cocr, recipe.cycle))
+    if looks != (request.unlabelled is not None):
+        needs = "needs pictures without labels: give" if looks else "uses no"
         raise BadInput(f"recipe {recipe.model} {needs} --unlabelled DIR")
-    teaches = recipe.matchme is not None or recipe.semimatch is not None
+    teaches = looks or not (recipe.semimatch is None and recipe.warp_consistency is None)
     single = recipe.pseudo is not None and not recipe.pseudo.mutual
-    if request.from_checkpoint is not None and not (teaches or single):
+    goes_on = recipe.supervised is not None and recipe.supervised.begin == "checkpoint"
+    if goes_on and request.from_checkpoint is None:
+        raise BadInput(f"recipe {recipe.model} goes on with a trained one: give --from-checkpoint")
+    if request.from_checkpoint is not None and not (teaches or single or goes_on):
         raise BadInput(f"recipe {recipe.model} has no annotator; --from-checkpoint is not for it")
     if request.from_checkpoint is None and recipe.supervised is None and (teaches or single):
         raise BadInput(f"recipe {recipe.model} has no first stage: give --from-checkpoint FILE")
@@ -200,21 +210,25 @@ def _check_request(request: Request) -> None:
         raise BadInput("--save-memory is for catspp, whose correlations are what fills the memory")
 
 
-def _labelled(training: Dataset, recipe: Recipe) -> Dataset:
-    """Return the pairs whose labels the recipe uses."""
-    if recipe.labelled == 1:
-        return training
-    return training.select(share_of_pairs(training.table, recipe.labelled))
+def labelled_part(training: Dataset, recipe: Recipe) -> Dataset:
+    """Return the pairs whose labels the recipe uses, as they are learnt."""
+    if recipe.labelled < 1:
+        training = training.select(share_of_pairs(training.table, recipe.labelled))
+    return TASKS[recipe.dataset].trained(training)
 
 
 def _pool(request: Request, training: Dataset, validation: Dataset) -> Pool | None:
     """Return the pictures without labels, for a recipe that uses them."""
-    settings = request.recipe.matchme
+    settings = request.recipe.matchme or request.recipe.cocr or request.recipe.cycle
     if settings is None or request.unlabelled is None:
         return None
-    test = load_dataset("spair71k", request.root, split="test")
+    test = load_dataset(request.recipe.dataset, request.root, split="test")
     categories = sorted(set(training.table.categories.tolist()))
-    return find_pool(request.unlabelled, categories, [validation, test], settings.unlabelled)
+    pool = find_pool(request.unlabelled, categories, [validation, test], settings.unlabelled)
+    if isinstance(settings, COCR):
+        maps = saliency_hash(settings, list(keyed_pictures(pool, training).values()))
+        pool = replace(pool, hash=pool.hash + maps)
+    return pool
 
 
 def _data_record(

@@ -10,18 +10,21 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
 from matchme_train.data import UnlabelledPair
-from matchme_train.recipe import Unlabelled
+from matchme_train.sections import Unlabelled
 from spairc.datasets.dataset import Dataset
 from spairc.images import pixel_hash, read_image
 from spairc.types import BadInput, Image
 
+T = TypeVar("T")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _LISTS = "ImageSets/Main"
 _HASH_SIDE = 16  # the perceptual hash has 16 x 16 bits
@@ -80,6 +83,17 @@ def find_pool(
     )
 
 
+def check_folder(folder: Path, categories: Sequence[str], fewest: int) -> None:
+    """Raise BadInput for a folder that no pool can come from; no picture is read.
+
+    Args:
+        folder: PASCAL VOC's, or a folder of folders.
+        categories: Those of the labelled pairs.
+        fewest: How many pictures a category must have.
+    """
+    _refuse_few(folder, _found(folder, categories)[0], fewest)
+
+
 def balanced(pool: Pool, balance: str, draws: np.random.Generator) -> dict[str, list[Path]]:
     """Return as many pictures of every category, in random order.
 
@@ -110,12 +124,13 @@ def draw_pairs(
     """Return pairs of unlabelled pictures, and of an unlabelled and a labelled one.
 
     Categories take turns. Within one, pictures are used up before any comes again. Which of the
-    two pictures comes first is drawn.
+    two pictures comes first is drawn. Where the settings ask for it, some pairs are of two labelled
+    pictures that no labelled pair joins; a category without such pictures has the other kinds.
 
     Args:
         pool: Pictures without labels.
         labelled: Whose pictures may stand on one side of a pair.
-        settings: Balance, and the share of pairs with a labelled picture.
+        settings: Balance, and the shares of pairs with one labelled picture and with two.
         count: Of pairs.
         draws: Where the choice comes from.
     """
@@ -124,14 +139,20 @@ def draw_pairs(
     names = list(chosen)
     unlabelled = {name: _endless(chosen[name], draws) for name in names}
     known = {name: _endless(with_labels[name], draws) for name in names}
+    both = settings.both_labelled
+    strangers = _not_joined(labelled) if both else {}
+    apart = {name: _endless(each, draws) for name, each in strangers.items() if each}
     pairs = []
     for number in range(count):
         name = names[number % len(names)]
-        one = unlabelled[name]()
-        other = known[name] if draws.random() < settings.with_labelled else unlabelled[name]
-        two = other()
-        while two == one:
+        if name in apart and draws.random() < both:
+            one, two = apart[name]()
+        else:
+            one = unlabelled[name]()
+            other = known[name] if draws.random() < settings.with_labelled else unlabelled[name]
             two = other()
+            while two == one:
+                two = other()
         ends = [one, two] if draws.random() < 1 / 2 else [two, one]
         label = "-".join(each.stem for each in ends)
         pairs.append(UnlabelledPair(f"{number:06}-{label}:{name}", *ends))
@@ -259,13 +280,26 @@ def _refuse_few(folder: Path, pictures: Mapping[str, Sequence[Path]], fewest: in
         )
 
 
-def _endless(paths: Sequence[Path], draws: np.random.Generator) -> Callable[[], Path]:
-    """Return what gives one picture after the other, all of them before any comes again."""
-    waiting: list[Path] = []
+def _not_joined(labelled: Dataset) -> dict[str, list[tuple[Path, Path]]]:
+    """Return two pictures each of a category that no labelled pair joins, either way."""
+    table = labelled.table
+    joined = {
+        frozenset(labelled.path(key) for key in ends)
+        for ends in zip(table.sources.tolist(), table.targets.tolist(), strict=True)
+    }
+    return {
+        name: [ends for ends in combinations(paths, 2) if frozenset(ends) not in joined]
+        for name, paths in pictures_by_category(labelled).items()
+    }
 
-    def following() -> Path:
+
+def _endless(items: Sequence[T], draws: np.random.Generator) -> Callable[[], T]:
+    """Return what gives one item after the other, all of them before any comes again."""
+    waiting: list[T] = []
+
+    def following() -> T:
         if not waiting:
-            waiting.extend(paths[index] for index in draws.permutation(len(paths)))
+            waiting.extend(items[index] for index in draws.permutation(len(items)))
         return waiting.pop()
 
     return following

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from matchme_train.recipe import Network
+from matchme_train.sections import Network
 from spairc.datasets.dataset import Dataset
 from spairc.evaluate import predict
 from spairc.protocols import PROTOCOLS
@@ -13,11 +13,13 @@ from spairc.types import CLEAN
 from spairc_models.adapter import execution
 from spairc_models.network_matchers import matcher_of
 
-PROTOCOL = "paper"  # of every validation: PCK@0.1 (box, per image, square)
+PROTOCOL = "paper"  # PCK@0.1 (box, per image, square)
 
 
-def validation_pck(network: nn.Module, recipe: Network, dataset: Dataset) -> float:
-    """Return PCK@0.1 of a network on a dataset's pairs, in percent, as the paper counts it.
+def validation_pck(
+    network: nn.Module, recipe: Network, dataset: Dataset, protocol: str = PROTOCOL
+) -> float:
+    """Return PCK@0.1 of a network on a dataset's pairs, in percent.
 
     The network is left in evaluation mode.
 
@@ -25,6 +27,7 @@ def validation_pck(network: nn.Module, recipe: Network, dataset: Dataset) -> flo
         network: On its device.
         recipe: Its input side.
         dataset: The validation pairs.
+        protocol: How they are asked and counted.
 
     Raises:
         BadInput: If the network's answers are not finite: the pair is named.
@@ -34,5 +37,6 @@ def validation_pck(network: nn.Module, recipe: Network, dataset: Dataset) -> flo
         "in-training", network.eval(), how, side=recipe.side, weights="in training"
     )
     with tempfile.TemporaryDirectory(prefix="spairc-validation-") as folder:
-        run = predict(matcher, dataset, [CLEAN], out=Path(folder) / "run")
-        return run.scores(PROTOCOLS[PROTOCOL].metric())[CLEAN]
+        direction = PROTOCOLS[protocol].direction
+        run = predict(matcher, dataset, [CLEAN], out=Path(folder) / "run", direction=direction)
+        return run.scores(PROTOCOLS[protocol].metric())[CLEAN]

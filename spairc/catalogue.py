@@ -9,7 +9,7 @@ from spairc.protocols import PROTOCOLS
 from spairc.report.tables import Table, as_columns
 from spairc.spec import GROUPS, SEVERITIES, VERSION
 from spairc_models import COLLECTIONS, MODELS, Model
-from spairc_models.zoo.measured import Measured, measured
+from spairc_models.zoo.measured import UNMEASURED, Measured, measured
 
 _DESCRIBED = 76  # characters of a description in one line
 
@@ -25,7 +25,7 @@ def models() -> str:
     header = (
         "model",
         "input",
-        "SPair-71k",
+        "SPair",
         "protocol",
         "picture",
         "pair",
@@ -34,11 +34,11 @@ def models() -> str:
         "recipe",
     )
     title = (
-        "PCK@0.1 as its paper reports it; a number compares only with one of its own protocol.\n"
+        "PCK@0.1 on SPair-71k, as published; a number compares only with one of its protocol.\n"
         "Seconds to encode a picture, to match a pair, and megabytes: benchmarks/zoo.py, SPair-mini"
     )
     own = ("package.module:Name", "a matcher of your own; see the README")
-    words = (*((name, _words(model)) for name, model in named.items()), own)
+    words = (*((name, _words(name, model)) for name, model in named.items()), own)
     wrapped = tuple(row for name, text in words for row in _wrapped(name, text))
     told = as_columns(Table("What they are", ("model", "what it is"), wrapped))
     return f"{as_columns(Table(title, header, tuple(rows)))}\n\n{told}"
@@ -82,10 +82,11 @@ CATALOGUES: Mapping[str, Callable[[], str]] = {
 }
 
 
-def _words(model: Model) -> str:
-    """Return what a model is, and of one without a program what to run in its place."""
+def _words(name: str, model: Model) -> str:
+    """Return what a model is, what to run where it has no program, why its cost is not known."""
     instead = f"; no public program, like {model.nearest}" if model.nearest else ""
-    return f"{model.description}{instead}"
+    unmeasured = f"; not measured: {UNMEASURED[name]}" if name in UNMEASURED else ""
+    return f"{model.description}{instead}{unmeasured}"
 
 
 def _wrapped(name: str, text: str) -> list[tuple[str, str]]:

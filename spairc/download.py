@@ -8,40 +8,24 @@ kept; remove it when you like.
 import hashlib
 import http.client
 import json
-import lzma
 import shutil
-import stat
-import tarfile
 import time
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from spairc.files import explained, inside, make_folder, write_text
+from spairc.files import explained, make_folder, write_text
 from spairc.lookup import lookup
 from spairc.types import BadInput
-
-Progress: TypeAlias = Callable[[str, int, int], None]  # what is done, how far, of how much (bytes)
+from spairc.unpack import Progress, content_of, unpack, unpacking
 
 _BLOCK = 1 << 20  # bytes
 _PATIENCE = 30  # seconds without a byte
-_DAMAGED = (  # and OSError without a number, of gzip and bz2
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,  # encrypted
-    zlib.error,
-)
 _TRIES = 4  # in a row that bring nothing
 _PAUSE = 0.5  # seconds between tries, twice as long after each that brought nothing
 
@@ -147,9 +131,9 @@ def download(
     lists = {to / f"{what.folder}.{each}": file for each, file in what.lists.items()}
     for path, file in lists.items():
         hashes[path] = _fetch(file, path, what.page, progress)
-    with _unpacking(to / f".{what.folder}.unpacking") as temporary:
-        _unpack(kept, temporary, progress)
-        content = _content(temporary)
+    with unpacking(to / f".{what.folder}.unpacking") as temporary:
+        unpack(kept, temporary, progress)
+        content = content_of(temporary)
         for path, each in zip(lists, what.lists, strict=True):
             shutil.copyfile(path, content / each)
         content.replace(folder)
@@ -320,70 +304,3 @@ def _hash(path: Path, progress: Progress) -> str:
             digest.update(block)
             progress(f"check {path.name}", file.tell(), total)
     return digest.hexdigest()
-
-
-@contextmanager
-def _unpacking(temporary: Path) -> Iterator[Path]:
-    """Yield an empty folder of this name; nothing of it stays."""
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        with explained(temporary):
-            temporary.mkdir()
-            yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _unpack(archive: Path, folder: Path, progress: Progress) -> None:
-    """Unpack a tar or zip archive; nothing may leave the folder.
-
-    Raises:
-        BadInput: If a member would, or the archive is damaged or of another kind.
-    """
-    try:
-        if tarfile.is_tarfile(archive):
-            _unpack_tar(archive, folder, progress)
-        else:
-            _unpack_zip(archive, folder, progress)
-    except tarfile.FilterError as error:
-        raise BadInput(f"{archive} is not unpacked: {error}; do not trust it") from error
-    except (*_DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's doing
-        raise BadInput(f"{archive} is damaged ({error}); delete it and run again") from error
-
-
-def _unpack_tar(archive: Path, folder: Path, progress: Progress) -> None:
-    """Unpack a tar archive, compressed in any way."""
-    total = archive.stat().st_size
-    with archive.open("rb") as file, tarfile.open(fileobj=file) as members:
-        for member in members:
-            members.extract(member, folder, filter="data")
-            progress(f"unpack {archive.name}", file.tell(), total)
-        rest = members.fileobj
-        while rest is not None and rest.read(_BLOCK):
-            pass  # tarfile stops at the last member; the checksum of the whole stands at the end
-
-
-def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> None:
-    """Unpack a zip archive; it tells the members' sizes, so that the space is checked first."""
-    with zipfile.ZipFile(archive) as members:
-        listed = members.infolist()
-        total = sum(member.file_size for member in listed)
-        if total > shutil.disk_usage(folder).free:
-            raise BadInput(f"no space left in {folder.parent} for {archive}; free some first")
-        done = 0
-        for member in listed:
-            inside(folder, member.filename, where=archive)
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise BadInput(f"{archive} is not unpacked: it holds the link {member.filename}")
-            members.extract(member, folder)
-            done += member.file_size
-            progress(f"unpack {archive.name}", done, total)
-
-
-def _content(folder: Path) -> Path:
-    """Return the one folder that an archive unpacked to, or the whole if there are several."""
-    made = [each for each in folder.iterdir() if each.name != "__MACOSX"]
-    alone = len(made) == 1 and made[0].is_dir() and not made[0].is_symlink()
-    return made[0] if alone else folder

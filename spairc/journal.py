@@ -105,7 +105,7 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, dict) and {"condition", "category", *_NUMBERS} <= line.keys():
             yield line

@@ -134,7 +134,7 @@ def read_record(folder: Path) -> BuildRecord:
         record = BuildRecord(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         raise BadInput(f"{folder} is no built set: it has no {RECORD}; run spairc build") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} is damaged ({error}); build into another folder") from error
     if record.schema != SCHEMA:
         raise BadInput(f"{path}: this version of spairc reads schema {SCHEMA} only")

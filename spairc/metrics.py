@@ -142,7 +142,7 @@ def parse_pck(name: str) -> PCK:
     Raises:
         BadInput: If no setting of PCK prints so.
     """
-    form = r"PCK@([0-9.e-]+) \((\w+), per ([\w-]+), (\w+)(?:, (<))?\)"
+    form = r"PCK@([0-9.e-]+) \(([\w-]+), per ([\w-]+), (\w+)(?:, (<))?\)"
     found = re.fullmatch(form, name)
     if found is None:
         raise BadInput(f"no metric is called {name!r}; write PCK@0.1 (box, per image, square)")

@@ -195,7 +195,7 @@ def read_pairs(path: Path) -> PairTable:
         return _from_arrow(table)
     except FileNotFoundError:
         raise BadInput(f"pair list {path} is missing") from None
-    except (KeyError, ValueError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         raise BadInput(f"{path} is no pair list ({error}); make it again") from error
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from spairc.breakdowns import FACTORS
 from spairc.metrics import PCK
 from spairc.pairs import PairTable
-from spairc.spec import CORRUPTION_NAMES, SEVERITIES
+from spairc.spec import SEVERITIES
 from spairc.types import CLEAN, EXCHANGED, Condition
 
 TABLE_4_METRIC = PCK("square")
@@ -29,9 +29,9 @@ class Published:
     def scores(self) -> dict[Condition, float]:
         """Return the 76 scores in percent."""
         corrupted = {
-            Condition(name, severity): self.cells[name][severity - 1]
-            for name in CORRUPTION_NAMES
-            for severity in SEVERITIES
+            Condition(name, severity): score
+            for name, scores in self.cells.items()
+            for severity, score in zip(SEVERITIES, scores, strict=True)
         }
         return {CLEAN: self.clean, **corrupted}
 

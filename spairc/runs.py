@@ -135,7 +135,7 @@ def open_run(folder: Path) -> Run:
         given = json.loads(record.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise BadInput(f"{folder} is no run folder: it has no run.json; run spairc eval") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{record} is damaged ({error}); run spairc eval again") from error
     _check_schema(record, given)
     names = {field.name for field in fields(Settings)}

@@ -9,10 +9,8 @@ The draws of one cell depend on four things alone. The key is the 8-byte BLAKE2b
 
 in UTF-8, the version being `spair-c/1`, the severity a decimal digit, and the image key the path of
 the picture inside its dataset without its suffix, `/` between its parts, in Unicode NFC. For
-`car/2008_000033`, fog at severity 3, it is the bytes 09 88 a7 d9 0c 94 41 3d. Numbers come from the
-key by a counter-based generator and tables: word, normal, uniform, Poisson, impulse, integer.
-`spairc.draws` tells how, in words from which another language can repeat them, and the docstring of
-each corruption tells in which order it asks for which.
+`car/2008_000033`, fog at severity 3, it is the bytes 09 88 a7 d9 0c 94 41 3d. docs/definition.md
+tells all of it in words from which another language can repeat it: key, draws, formulas, decisions.
 """
 
 import hashlib

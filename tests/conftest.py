@@ -251,9 +251,9 @@ def ranked_run(make_run: Callable[..., Run]) -> Run:
 def hub_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Hub on this machine, which the real client is pointed at and logged in to."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    import hub_server  # type: ignore[import-not-found]  # found by the line above
+    import hub_server  # found by the line above
     from huggingface_hub import constants
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the server speaks LFS
@@ -297,7 +297,7 @@ TRAINING_SIZES = ((61, 40), (47, 52), (58, 45), (43, 66))
 
 def write_training_split(root: Path, split: str, first: int) -> None:
     """Three pictures of two categories each, and four pairs, in SPair-71k's own layout."""
-    names = []
+    names: list[str] = []
     for category, start in (("car", first), ("duck", first + 50)):
         files = [f"{split}{start + offset}" for offset in range(3)]
         for offset, name in enumerate(files):

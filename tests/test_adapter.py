@@ -1,5 +1,8 @@
 """What every torch matcher shares: batches, frames, devices and the record."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +49,7 @@ def test_an_error_in_a_network_is_shown_and_leaves_the_threads_as_they_were() ->
 def test_a_matcher_is_asked_and_answers_in_the_frame_of_its_input() -> None:
     asked: list[list[float]] = []
 
-    def find(queries: list[Query]) -> list[Points]:
+    def find(queries: Sequence[Query]) -> list[Points]:
         asked.extend(query.points.tolist()[0] for query in queries)
         return [np.array([[2.0, 4.0]], dtype=np.float32) for _ in queries]
 
@@ -71,9 +74,9 @@ def test_batches_keep_the_order_and_the_last_is_shorter() -> None:
         ({"batch_size": 0}, "batch size 0"),
     ],
 )
-def test_an_impossible_execution_is_explained(options: dict[str, object], message: str) -> None:
+def test_an_impossible_execution_is_explained(options: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        execution(**options)  # type: ignore[arg-type]
+        execution(**options)
 
 
 def test_without_a_choice_the_device_is_there() -> None:

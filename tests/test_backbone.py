@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -21,7 +22,7 @@ from spairc_models.torchvision_networks import torchvision_backbone
 CPU = execution("cpu")
 
 # One of each family, the smallest; all 80 networks of torchvision were tried once.
-FAMILIES = {
+FAMILIES: dict[str, Any] = {
     "mobilenet_v2": (("13", "16"), (96, 16), (160, 8)),
     "mobilenet_v3_small": (("8", "11"), (48, 16), (96, 8)),
     "resnet18": (("layer3", "layer4"), (256, 16), (512, 8)),
@@ -31,7 +32,7 @@ FAMILIES = {
     "regnet_x_400mf": (("trunk_output.block3", "trunk_output.block4"), (160, 16), (400, 8)),
     "efficientnet_b0": (("5", "7"), (112, 16), (320, 8)),
 }
-HEAVY_FAMILIES = {
+HEAVY_FAMILIES: dict[str, Any] = {
     "alexnet": (("4", "11"), (192, 31), (256, 15)),
     "googlenet": (("inception4e", "inception5b"), (832, 16), (1024, 8)),
     "inception_v3": (("Mixed_6e", "Mixed_7c"), (768, 14), (2048, 6)),
@@ -46,12 +47,12 @@ HEAVY_FAMILIES = {
 }
 
 
-def untrained(name: str, **wanted: object) -> Backbone:
-    return torchvision_backbone(name, Wanted(**{"weights": RANDOM, **wanted}), CPU)  # type: ignore[arg-type]
+def untrained(name: str, **wanted: Any) -> Backbone:
+    return torchvision_backbone(name, Wanted(**{"weights": RANDOM, **wanted}), CPU)
 
 
-def untrained_timm(name: str, **wanted: object) -> Backbone:
-    return timm_backbone(name, Wanted(**{"weights": RANDOM, **wanted}), CPU)  # type: ignore[arg-type]
+def untrained_timm(name: str, **wanted: Any) -> Backbone:
+    return timm_backbone(name, Wanted(**{"weights": RANDOM, **wanted}), CPU)
 
 
 def picture(side: int, count: int = 1) -> Tensor:
@@ -62,7 +63,8 @@ def plain(name: str) -> nn.Module:
     """The network as torchvision builds it, with the same random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        return torchvision.models.get_model(name, weights=None).eval()
+        network: nn.Module = torchvision.models.get_model(name, weights=None).eval()
+    return network
 
 
 def trained(name: str, folder: Path) -> tuple[nn.Module, Path]:
@@ -132,13 +134,13 @@ def test_layers_give_what_the_untouched_network_gives_there(
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "shufflenet_v2_x0_5"])
 def test_every_normalisation_is_folded_away(name: str) -> None:
-    network = untrained(name).maps._network  # type: ignore[attr-defined]
+    network = untrained(name).maps._network  # type: ignore[attr-defined]  # an object with __call__
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 def test_nothing_behind_the_last_layer_is_run() -> None:
     backbone = untrained("mobilenet_v2", layers="2")
-    network = backbone.maps._network  # type: ignore[attr-defined]
+    network = backbone.maps._network  # type: ignore[attr-defined]  # an object with __call__
     parameters = sum(tensor.numel() for tensor in network.parameters())
     assert parameters < 10_000  # of 3.5 million
 
@@ -154,16 +156,14 @@ def test_nothing_behind_the_last_layer_is_run() -> None:
         (None, ()),
     ],
 )
-def test_layers_are_written_as_text_numbers_or_a_list(
-    given: object, names: tuple[str, ...]
-) -> None:
-    assert parse_layers(given) == names  # type: ignore[arg-type]
+def test_layers_are_written_as_text_numbers_or_a_list(given: Any, names: tuple[str, ...]) -> None:
+    assert parse_layers(given) == names
 
 
 @pytest.mark.parametrize("given", ["", "13,", ",", [], [""]])
-def test_an_empty_layer_is_refused(given: object) -> None:
+def test_an_empty_layer_is_refused(given: Any) -> None:
     with pytest.raises(BadInput, match="write them as 13,16 or layer3,layer4"):
-        parse_layers(given)  # type: ignore[arg-type]
+        parse_layers(given)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_without_a_network_timms_weights_are_one_line(monkeypatch: pytest.Monkey
 
 def test_a_run_can_record_what_was_read() -> None:
     matcher = load_model("torchvision:mobilenet_v3_small", device="cpu", weights=RANDOM)
-    details = json.loads(json.dumps(dict(matcher.details)))  # type: ignore[attr-defined]
+    details = json.loads(json.dumps(dict(matcher.details)))  # type: ignore[attr-defined]  # of a TorchMatcher
     assert details["layers"] == "8,11"
     assert details["side"] == 256
     assert details["device"] == "cpu"

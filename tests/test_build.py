@@ -165,7 +165,7 @@ def test_a_damaged_picture_is_named_before_anything_is_written(
 def test_too_little_space_is_said_before_the_first_picture(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))  # type: ignore[attr-defined]  # the only way to make one
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
     with pytest.raises(BadInput, match=r"no space left for .*built: it needs about .* GB more"):
         build(dataset, tmp_path / "built", CELLS)
     assert not list((tmp_path / "built").rglob("*.jpg"))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def memory_disk(place: Path, options: str) -> Iterator[Path]:
 def test_a_disk_that_fills_up_is_one_line_and_leaves_no_half_file(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
-    plenty = shutil._ntuple_diskusage(9, 0, 10**12)  # type: ignore[attr-defined]  # the only way to make one
+    plenty = shutil._ntuple_diskusage(9, 0, 10**12)  # the only way to make one
     monkeypatch.setattr(shutil, "disk_usage", lambda _: plenty)  # others fill it meanwhile
     with memory_disk(tmp_path / "disk", "size=120k") as disk:
         with pytest.raises(BadInput, match=r"cannot write .*: no space left; free some, then run"):
@@ -242,7 +242,7 @@ def sixteen_bit(picture: PIL.Image.Image) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
 
 
-KINDS = {
+KINDS: dict[str, tuple[Callable[[PIL.Image.Image], PIL.Image.Image], str]] = {
     "CMYK": (lambda picture: picture.convert("CMYK"), "JPEG"),
     "palette": (lambda picture: picture.convert("P"), "PNG"),
     "grey": (lambda picture: picture.convert("L"), "JPEG"),

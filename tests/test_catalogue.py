@@ -4,6 +4,7 @@ import pytest
 
 from spairc.catalogue import CATALOGUES
 from spairc_models import COLLECTIONS, MODELS
+from spairc_models.zoo.measured import UNMEASURED, measured
 
 
 @pytest.mark.parametrize("name", ["models", "corruptions"])
@@ -33,3 +34,10 @@ def test_every_model_and_collection_is_described() -> None:
     text = " ".join(CATALOGUES["models"]().split())
     assert all(f"{name} {model.description}" in text for name, model in MODELS.items())
     assert all(f"{name}:NAME {model.description}" in text for name, model in COLLECTIONS.items())
+
+
+def test_why_a_model_was_not_measured_is_told() -> None:
+    runs = {name for name, model in MODELS.items() if model.where}
+    assert runs - measured().keys() >= UNMEASURED.keys()
+    text = " ".join(CATALOGUES["models"]().split())
+    assert all(f"; not measured: {reason}" in text for reason in UNMEASURED.values())

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tarfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +181,22 @@ def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "args.pkl").write_bytes(b"")
     with pytest.raises(BadInput, match=r"should end in \.safetensors, \.pth, \.pt"):
         read_checkpoint(tmp_path / "args.pkl")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_torch_may_be_called_a_tar(tmp_path: Path, *, zipped: bool) -> None:
+    path = saved(tmp_path / "model_best.pth.tar", {"state_dict": STATE}, zipped=zipped)
+    assert_is_state(read_checkpoint(path))
+    saved(tmp_path / "last.pth.tar", {"state_dict": {}})
+    assert find_checkpoint(tmp_path) == path
+
+
+def test_a_true_tar_is_refused_by_its_content_or_its_name(tmp_path: Path) -> None:
+    for name, message in (("a.pth.tar", "no checkpoint at all"), ("a.tar", "should end in")):
+        with tarfile.open(tmp_path / name, "w") as tar:
+            tar.add(__file__, "inside.pth")
+        with pytest.raises(BadInput, match=message):
+            read_checkpoint(tmp_path / name)
 
 
 def test_a_folder_stands_for_its_best_checkpoint(tmp_path: Path) -> None:

@@ -142,3 +142,21 @@ def test_the_shell_completes_commands(words: str, offered: str) -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert offered in [line.partition(",")[2] for line in run.stdout.splitlines()]
+
+
+def every_command() -> list[tuple[str, ...]]:
+    """The words of every command, those of groups included."""
+    found: list[tuple[str, ...]] = []
+    for name, command in main.commands.items():
+        inner = command.commands if isinstance(command, click.Group) else {}
+        found += [(name, each) for each in inner] or [(name,)]
+    return found
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_the_help_of_every_command_fits_a_terminal_and_has_an_example(
+    words: tuple[str, ...],
+) -> None:
+    text = spairc(*words, "--help").output
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"Example: spairc {' '.join(words)}" in text

@@ -1,5 +1,7 @@
 """Encoding by torch.compile: an option, with the same answers but for last digits."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ def test_a_machine_without_a_compiler_is_told_of_before_any_work(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    options = {"weights": "random", "device": "cpu", "compiled": True}
+    options: dict[str, Any] = {"weights": "random", "device": "cpu", "compiled": True}
     with pytest.raises(BadInput, match="needs a C"):
         load_model("torchvision:mobilenet_v2", **options)
 
@@ -29,7 +31,8 @@ def test_compiled_matchers_answer_as_plain_ones_and_their_record_says_so(
     found = []
     for compiled in (False, True):
         matcher = load_model(model, weights="random", device="cpu", compiled=compiled)
-        query = Query(*matcher.encode(images), points, Size(90, 70), Size(60, 80), "car")
+        source, target = matcher.encode(images)
+        query = Query(source, target, points, Size(90, 70), Size(60, 80), "car")
         found += matcher.match([query])
         assert matcher.details.get("compiled") == ("true" if compiled else None)  # type: ignore[attr-defined]  # torch matchers have it
     assert np.abs(found[0] - found[1]).max() < far

@@ -54,7 +54,7 @@ def test_guards_against_zero_lengthen_as_their_programs_do(
 @pytest.mark.parametrize("guards", [{"inside": 1e-6}, {"outside": 1e-5}])
 def test_a_feature_of_zeros_has_a_gradient(guards: dict[str, float]) -> None:
     features = torch.zeros(1, 3, 2, requires_grad=True)
-    unit(features, **guards).sum().backward()
+    unit(features, **guards).sum().backward()  # type: ignore[no-untyped-call]  # torch's own
     assert features.grad is not None
     assert features.grad.isfinite().all()
 
@@ -222,6 +222,8 @@ def reference() -> torchvision.models.ResNet:
         network = torchvision.models.ResNet(blocks, list(SMALL))
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 torch.nn.init.uniform_(module.running_mean, -1, 1)
                 torch.nn.init.uniform_(module.running_var, 0.5, 2)
     return network.eval()
@@ -259,8 +261,9 @@ def test_features_are_read_before_the_last_relu_where_that_is_asked() -> None:
 
 def test_nothing_behind_the_last_layer_is_computed() -> None:
     trunk = ResNet(SMALL, width=8).eval()
-    trunk.layer4.register_forward_hook(lambda *_: pytest.fail("the fourth stage ran"))
-    next(trunk.layer4.children()).register_forward_hook(lambda *_: pytest.fail("its block ran"))
+    last = trunk.get_submodule("layer4")
+    last.register_forward_hook(lambda *_: pytest.fail("the fourth stage ran"))
+    next(last.children()).register_forward_hook(lambda *_: pytest.fail("its block ran"))
     assert len(trunk(drawn(1, 3, 32, 32), [0, 4], rectified=False)) == 2
 
 
@@ -291,5 +294,6 @@ def test_a_gradient_means_the_same_however_it_lies_in_memory() -> None:
         trunk.zero_grad()
         (features,) = trunk(drawn(1, 3, 64, 64, seed=1), [4], rectified=False)
         features.backward(each)
+        assert trunk.conv1.weight.grad is not None
         found.append(trunk.conv1.weight.grad.clone())
-    assert torch.allclose(*found, atol=1e-3 * float(found[0].abs().max()))
+    assert torch.allclose(found[0], found[1], atol=1e-3 * float(found[0].abs().max()))

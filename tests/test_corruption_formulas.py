@@ -334,7 +334,8 @@ def slow_clouds(side: int, decay: float, state: np.random.RandomState) -> NDArra
                 heights[y, x] = height
         step, wobble = half, wobble / decay
     heights -= heights.min()
-    return heights / heights.max()
+    scaled: NDArray[np.float32] = heights / heights.max()
+    return scaled
 
 
 def _in_published_order(kind: str, four: list[np.float32]) -> np.float32:

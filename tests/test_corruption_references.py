@@ -7,6 +7,7 @@ use (numpy, SciPy, OpenCV, scikit-image, Pillow), where those do not depend on t
 import io
 import math
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -132,7 +133,8 @@ def frost(image: Image, severity: int, draws: Draws) -> Image:
     places, weights = cubic(ice.shape[0], rows)
     tall = sum(wide[y] * w[:, None, None] for y, w in zip(places, weights, strict=True))
     part = np.floor(tall + 0.5).clip(0, 255)[top : top + height, left : left + width]
-    return (own * image + added * part).clip(0, 255).astype(np.uint8)
+    frosted: Image = (own * image + added * part).clip(0, 255).astype(np.uint8)
+    return frosted
 
 
 def clouds(side: int, decay: float, draws: Draws) -> NDArray[np.float32]:
@@ -190,7 +192,7 @@ def spatter(image: Image, severity: int, draws: Draws) -> Image:
 
 def thickness(liquid: NDArray[np.floating]) -> NDArray[np.float32]:
     drops = (liquid * 255).astype(np.uint8)
-    edges = cv2.Canny(drops, 50, 150)
+    edges: Any = cv2.Canny(drops, 50, 150)  # uint8, which its types do not tell
     shallow = cv2.blur(np.minimum(distances(edges), np.float32(20)), (3, 3)).astype(np.uint8)
     emboss = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
     light = cv2.blur(cv2.filter2D(cv2.equalizeHist(shallow), cv2.CV_8U, emboss), (3, 3))

@@ -79,7 +79,8 @@ def slow_to_photograph(view: View, point: NDArray[np.float64]) -> NDArray[np.flo
         answer[i] = moves[i]
     weights = np.linalg.solve(system, answer)
     basis = [plate(np.hypot(point[0] - xi, point[1] - yi)) for xi, yi in controls]
-    return np.array([x, y]) + np.array([*basis, 1, *point]) @ weights
+    moved: NDArray[np.float64] = np.array([x, y]) + np.array([*basis, 1, *point]) @ weights
+    return moved
 
 
 def plate(distance: float) -> float:
@@ -138,7 +139,8 @@ def patch_offsets(dataset: Dataset, pair: Pair) -> Points:
 
 
 def grey(path: Path) -> NDArray[np.float64]:
-    return read_image(path).mean(axis=2)
+    mean: NDArray[np.float64] = read_image(path).mean(axis=2)
+    return mean
 
 
 def sample(picture: NDArray[np.float64], places: Points) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """What a report says of certainty: intervals behind numbers, and which differences are real."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -28,7 +29,9 @@ def test_a_report_says_which_differences_are_real_and_who_is_better(make_run: Ma
     certain = certainty([good, bad], summaries, bad, 200)
     table_of_all = difference_table(certain)
     assert {"clean PCK", "mCE", "weather", "fog"} <= {row[0] for row in table_of_all.rows}
-    rows = {row[0]: row[1:] for row in difference_table(certain, told_at_once(certain)).rows}
+    rows: dict[Any, Any] = {
+        row[0]: row[1:] for row in difference_table(certain, told_at_once(certain)).rows
+    }
     assert set(rows) == {"clean PCK", "mPC", "rPC", "mCE", "relative mCE"}
     metric = PAPER.metric()
     expected = good.scores(metric)[CLEAN] - bad.scores(metric)[CLEAN]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -24,7 +25,7 @@ transformers = pytest.importorskip("transformers", reason="needs the extra `diff
 
 WORDS = ("<|startoftext|>", "<|endoftext|>", "a</w>", "photo</w>", "of</w>", "car</w>", "duck</w>")
 MERGES = ("p h", "ph o", "pho t", "phot o</w>", "o f</w>", "c a", "ca r</w>", "d u", "du c")
-TINY = {"side": 48, "ensemble": 3, "device": "cpu"}
+TINY: dict[str, Any] = {"side": 48, "ensemble": 3, "device": "cpu"}
 CAR, DUCK = "a photo of a car", "a photo of a duck"
 
 
@@ -55,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def networks(words: int) -> dict[str, torch.nn.Module]:
+def networks(words: int) -> dict[str, Any]:
     kinds = ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
     unet = diffusers.UNet2DConditionModel(
         block_out_channels=(8, 12, 16),
@@ -101,7 +102,7 @@ def texture() -> Image:
     return np.asarray(PIL.Image.fromarray(noise).resize((84, 60)))
 
 
-def load(folder: Path, **options: object):  # noqa: ANN201 -- its details are looked at
+def load(folder: Path, **options: Any) -> Any:  # its details are looked at
     return load_model("dift", checkpoint=str(folder), **{**TINY, **options})
 
 
@@ -179,7 +180,8 @@ def test_answers_are_the_most_similar_pixels_of_the_enlarged_features(
 ) -> None:
     target = np.ascontiguousarray(texture[10:, 25:])
     matcher = load(folder)
-    query = question(*matcher.encode([texture, target]), (Size(84, 60), Size(59, 50)), count=12)
+    first, second = matcher.encode([texture, target])
+    query = question(first, second, (Size(84, 60), Size(59, 50)), count=12)
     features = [published_features(folder, image, CAR, block=1) for image in (texture, target)]
     expected = published_points(features[0], features[1], query)
     assert len(np.unique(expected, axis=0)) > 3
@@ -253,10 +255,10 @@ def test_any_picture_and_any_number_of_points_is_answered_inside(
 ) -> None:
     matcher = load(folder, resize=resize)
     target = np.ascontiguousarray(texture[: shape[0], : shape[1]])
-    pictures = matcher.encode([texture, target])
+    first, second = matcher.encode([texture, target])
     border = np.array([[0.0, 0], [83, 59], [-4, 30], [90, 70.5]])
     for count in (1, 40):
-        query = question(*pictures, (Size(84, 60), size_of(target)), count)
+        query = question(first, second, (Size(84, 60), size_of(target)), count)
         query = replace(query, points=np.concatenate([query.points, border]))
         found = matcher.match([query])[0]
         assert found.shape == (count + 4, 2)
@@ -266,9 +268,9 @@ def test_any_picture_and_any_number_of_points_is_answered_inside(
 
 def test_answers_do_not_depend_on_what_else_is_asked(folder: Path, texture: Image) -> None:
     matcher = load(folder)
-    pictures = matcher.encode([texture, texture[5:]])
+    one, two = matcher.encode([texture, texture[5:]])
     sizes = (Size(84, 60), Size(84, 55))
-    query, other = question(*pictures, sizes), question(*pictures[::-1], sizes[::-1], 9)
+    query, other = question(one, two, sizes), question(two, one, sizes[::-1], 9)
     together = matcher.match([other, query])[1]
     alone = load(folder)
     first, second = alone.encode([texture, texture[5:]])
@@ -335,9 +337,7 @@ def test_the_record_tells_the_published_settings(folder: Path) -> None:
         ({"layers": "3"}, "'dift' takes no layers; it takes checkpoint, prompt, timestep"),
     ],
 )
-def test_what_cannot_be_is_explained(
-    folder: Path, options: dict[str, object], message: str
-) -> None:
+def test_what_cannot_be_is_explained(folder: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message) as refusal:
         load_model("dift", **{**TINY, "checkpoint": str(folder), **options})
     assert "\n" not in str(refusal.value)

@@ -1,6 +1,8 @@
 """`spairc doctor` tells what is there, and what to do about what is not."""
 
+import importlib.metadata
 import json
+import shutil
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -21,12 +23,11 @@ def named(found: list[Finding]) -> dict[str, Finding]:
 
 def without(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
     """Let a package be as if it were not installed."""
-    real = doctor.version
 
     def version(name: str) -> str:
         if name == lacking:
             raise PackageNotFoundError(name)
-        return real(name)
+        return importlib.metadata.version(name)
 
     monkeypatch.setattr(doctor, "version", version)
 
@@ -99,7 +100,7 @@ def test_a_cache_below_a_file_is_a_fault(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_little_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     little = SimpleNamespace(free=4_000_000_000)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: little)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: little)
     told = named(examine())["disk"]
     assert told.state == "absent"
     assert told.told.startswith("4 GB free")

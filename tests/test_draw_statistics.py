@@ -111,7 +111,7 @@ def test_impulses_are_as_many_as_asked_for_half_of_them_salt(amount: float) -> N
 
 def highest_correlation(rows: NDArray[np.float64]) -> float:
     """The largest correlation between any two rows, in units of its standard deviation."""
-    correlations = np.corrcoef(rows)
+    correlations = np.asarray(np.corrcoef(rows))
     np.fill_diagonal(correlations, 0)
     return float(np.abs(correlations).max() * math.sqrt(rows.shape[1]))
 

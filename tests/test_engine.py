@@ -34,10 +34,9 @@ TESTS = Path(__file__).parent
 def workers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module of units, importable here and in worker processes."""
     monkeypatch.syspath_prepend(str(TESTS))
-    import engine_workers  # type: ignore[import-not-found]  # found by the line above
+    import engine_workers  # found by the line above
 
-    module: ModuleType = engine_workers
-    return module
+    return engine_workers
 
 
 def results(

@@ -5,7 +5,9 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from email.message import Message
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 
 import numpy as np
@@ -126,7 +128,7 @@ def ask(matcher: Matcher, points: object = ((3.0, 4.0),)) -> Points:
 
 
 def details_of(matcher: Matcher) -> dict[str, object]:
-    return dict(matcher.details)  # type: ignore[attr-defined]
+    return dict(matcher.details)  # type: ignore[attr-defined]  # all of these have them
 
 
 # One process, several repositories
@@ -158,7 +160,7 @@ def test_modules_of_ones_own_are_hidden_from_a_repository_and_come_back(
     own = write(tmp_path / "own", {"utils.py": "CHANNELS = 1\n"})
     monkeypatch.syspath_prepend(own)
     monkeypatch.delitem(sys.modules, "utils", raising=False)
-    import utils  # type: ignore[import-not-found]
+    import utils  # type: ignore[import-not-found]  # written by the lines above
 
     shift = load_model(f"repo:{shifts}:models.shift:Shift")
     assert sys.modules["utils"] is utils
@@ -173,10 +175,10 @@ def test_what_a_repository_adds_to_the_path_is_its_own(tmp_path: Path) -> None:
     files = {"main.py": main + "    return inner.VALUE\n", "third/inner.py": "VALUE = 6\n"}
     repository = Repository(write(tmp_path / "adds", files))
     path = list(sys.path)
-    late = repository.entry("main:late", "function")
+    late: Any = repository.entry("main:late", "function")
     assert sys.path == path
     with repository.active():
-        assert late() == 6  # type: ignore[operator]
+        assert late() == 6
     assert "inner" not in sys.modules
 
 
@@ -354,7 +356,7 @@ def test_the_record_changes_with_the_code_that_ran(shifts: Path, tmp_path: Path)
     ],
 )
 def test_what_cannot_be_is_explained(
-    nets: Path, shifts: Path, name: str, options: dict[str, object], message: str
+    nets: Path, shifts: Path, name: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInput, match=message) as refusal:
         load_model(name.format(nets=nets, shifts=shifts), **options)
@@ -384,7 +386,7 @@ def github(nets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
         assert not progress
         asked.append(url)
         if "somebody/nets" not in url:
-            raise HTTPError(url, 404, "Not Found", None, None)  # type: ignore[arg-type]
+            raise HTTPError(url, 404, "Not Found", Message(), None)
         shutil.copy(packed, to)
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)

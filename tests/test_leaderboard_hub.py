@@ -75,7 +75,7 @@ def test_the_card_declares_tables_that_are_there(hub_server: Any, ranked_run: Ru
     create_leaderboard(open_hub("org/new"), ranked_run)
     tree = hub_server.main("org/new")
     card = DatasetCard(tree["README.md"].data.decode())
-    configs = {each["config_name"]: each for each in card.data.configs}
+    configs = {each["config_name"]: each for each in card.data["configs"]}
     assert list(configs) == ["results", "pairs"]
     assert configs["results"]["default"]
     for each in configs.values():

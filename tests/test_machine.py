@@ -74,7 +74,7 @@ def test_the_nth_worker_loads_its_model_onto_the_nth_gpu(
     _, devices = cli._devices_of(OnGpu(), Processes(5), "cuda")  # type: ignore[arg-type]  # never asked
     assert devices == ("cuda:0", "cuda:1")
     monkeypatch.setattr(cli, "_matcher_of", lambda **model: model["device"])
-    chosen = []
+    chosen: list[Any] = []
     for number in range(5):
         monkeypatch.setattr("spairc.engine.worker_number", lambda number=number: number)
         chosen.append(cli._matcher_in_worker(None, devices, device="cuda"))
@@ -90,7 +90,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_work_begins(
 
 
 def test_a_matcher_that_needs_no_gpu_is_dealt_none() -> None:
-    assert cli._devices_of(SimpleNamespace(), Processes(2), None) == (Processes(2), ())  # type: ignore[arg-type]  # never asked
+    assert cli._devices_of(SimpleNamespace(), Processes(2), None) == (Processes(2), ())
 
 
 def test_there_is_a_worker_for_each_device_that_was_named() -> None:

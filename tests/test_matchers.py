@@ -69,7 +69,8 @@ def ask(matcher: Matcher, source: Image, target: Image, points: object) -> Point
 def inside(count: int, size: Size, seed: int = 3) -> Points:
     """Points away from the border by a tenth of the picture."""
     share = np.random.default_rng(seed).uniform(0.1, 0.9, (count, 2))
-    return share * np.array(size)
+    points: Points = share * np.array(size)
+    return points
 
 
 # The contract
@@ -198,7 +199,7 @@ def test_a_picture_without_any_structure_is_answered(matcher: Matcher) -> None:
 
 
 def test_the_record_can_be_written_as_json(matcher: Matcher) -> None:
-    details = dict(matcher.details)  # type: ignore[attr-defined]
+    details = dict(matcher.details)  # type: ignore[attr-defined]  # all of ours have them
     assert json.loads(json.dumps(details)) == details
     assert {"device", "precision", "side", "resize", "weights", "readout"} <= details.keys()
 

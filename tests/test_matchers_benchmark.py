@@ -27,7 +27,10 @@ def matchers() -> ModuleType:
         sys.path.remove(str(BENCHMARKS))
 
 
-@pytest.mark.parametrize("name", ["cats", "catspp", "scorrsan", "transformatcher", "chm"])
+PROGRAMS = ["cats", "catspp", "scorrsan", "transformatcher", "chm", "vat", "dhpf", "ncnet"]
+
+
+@pytest.mark.parametrize("name", [*PROGRAMS, "cnngeo", "weakalign"])
 def test_a_clone_is_known_by_its_files(matchers: ModuleType, tmp_path: Path, name: str) -> None:
     file = tmp_path / matchers.PEERS[name].told_by
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -35,10 +38,25 @@ def test_a_clone_is_known_by_its_files(matchers: ModuleType, tmp_path: Path, nam
     assert matchers.told_by(tmp_path) == name
 
 
+def test_a_clone_that_holds_files_of_two_programs_is_the_later_ones(
+    matchers: ModuleType, tmp_path: Path
+) -> None:
+    for file in ("geotnf/point_tnf.py", "train_weak.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    assert matchers.told_by(tmp_path) == "weakalign"
+
+
+def test_a_part_of_both_sides_is_told_where_a_program_has_one(matchers: ModuleType) -> None:
+    told = "\n".join(matchers.part_lines("ncnet", [0.2, 0.4, 0.3], [0.9, 0.6, 0.6]))
+    assert "NeighConsensus.forward: 2.00 x" in told
+    assert matchers.part_lines("cats", [0.0], [0.0]) == []
+
+
 def test_the_report_computes_all_pairs_from_the_medians(matchers: ModuleType) -> None:
     options = type("Options", (), {"threads": 2, "rounds": 3, "pictures": 5, "encoded": 3})
-    ours = matchers.Side([0.1, 0.1, 0.9], [0.5], 100.0, 30.0, {0: np.zeros((2, 2))})
-    theirs = matchers.Side([1.0, 0.9, 1.2], [], 400.0, 0.0, {0: np.full((2, 2), 0.25)})
+    ours = matchers.Side([0.1, 0.1, 0.9], [], [0.5], 100.0, 30.0, {0: np.zeros((2, 2))})
+    theirs = matchers.Side([1.0, 0.9, 1.2], [], [], 400.0, 0.0, {0: np.full((2, 2), 0.25)})
     text = matchers.report("cats", options, ours, theirs)
     # 5 pictures of 0.5 s and 20 pairs of 0.1 s against 20 pairs of 1 s.
     assert "5 pictures, 20 pairs: 4.5 s, 4.44 pairs a second" in text

@@ -161,7 +161,7 @@ def test_ranks_count_the_published_ties(shared: Path) -> None:
 def test_an_answer_that_is_no_number_is_never_a_hit() -> None:
     some = answers([(math.nan, 0.0), (0.0, 0.0)])
     for frame in ("original", "square"):
-        assert PCK(frame)(some) == 50  # type: ignore[arg-type]  # looped over
+        assert PCK(frame)(some) == 50
 
 
 @pytest.mark.parametrize("frame", ["original", "square"])
@@ -251,7 +251,8 @@ def slow_length(reference: str, each: Pair, scale_x: float, scale_y: float) -> f
     if reference == "padded":
         xs = [x * scale_x for x, _ in each.target_points] + [-1.0]
         ys = [y * scale_y for _, y in each.target_points] + [-1.0]
-        return max(max(xs) - min(xs), max(ys) - min(ys))
+        longer: float = max(max(xs) - min(xs), max(ys) - min(ys))
+        return longer
     width, height = each.target_size
     box = each.target_box if reference == "box" else Box(0, 0, width, height)
     return max((box.right - box.left) * scale_x, (box.bottom - box.top) * scale_y)
@@ -262,7 +263,7 @@ def random_answers(seed: int) -> Answers:
     draws = np.random.default_rng(seed)
     pairs = []
     for number in range(draws.integers(1, 9)):
-        count = draws.integers(1, 7)
+        count = int(draws.integers(1, 7))
         size = Size(*draws.integers(40, 600, 2).tolist())
         left, top = draws.uniform(0, 20, 2)
         box = Box(left, top, left + draws.uniform(5, 300), top + draws.uniform(5, 300))
@@ -367,6 +368,32 @@ def test_mce_equals_a_second_formula_on_arrays() -> None:
 
 def test_relative_mce_subtracts_each_ones_own_clean_error() -> None:
     assert relative_mce(errors(40, 3), errors(60, 4)) == pytest.approx(75)
+
+
+def test_a_baseline_that_loses_one_point_in_all_still_has_a_relative_error() -> None:
+    flat = errors(40, 3) | {Condition("fog", severity): 40.0 for severity in range(1, 6)}
+    one = flat | {Condition("fog", 2): 41.0}
+    assert relative_corruption_errors(errors(40, 3), one)["fog"] == pytest.approx(4500)
+    less = flat | {Condition("fog", 2): 40.75}
+    assert math.isnan(relative_corruption_errors(errors(40, 3), less)["fog"])
+
+
+def test_a_baseline_without_an_error_under_a_corruption_is_refused() -> None:
+    perfect = errors(40, 3) | {Condition("snow", severity): 0.0 for severity in range(1, 6)}
+    with pytest.raises(BadInput, match="no error under snow; choose another baseline"):
+        mce(errors(40, 3), perfect)
+
+
+def test_a_baseline_with_the_least_error_is_divided_by() -> None:
+    least = errors(40, 3) | {Condition("snow", severity): 0.125 for severity in range(1, 6)}
+    assert corruption_errors(errors(0, 1), least)["snow"] == pytest.approx(100 * 15 / 0.625)
+
+
+def test_what_finds_nothing_on_clean_pictures_has_no_rpc() -> None:
+    scores = dict.fromkeys(CORRUPTED, 2.0) | {CLEAN: 0.0}
+    with pytest.raises(BadInput, match="rPC is not defined"):
+        relative_corrupted(scores)
+    assert relative_corrupted(scores | {CLEAN: 0.5}) == pytest.approx(400)
 
 
 def test_a_corruption_under_which_the_baseline_loses_nothing_has_no_relative_error() -> None:

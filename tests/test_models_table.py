@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def test_an_option_that_a_model_does_not_take_is_named_with_those_it_takes() -> 
         ("readout", 7, "readout is 7; give text"),
     ],
 )
-def test_a_value_of_another_kind_is_refused(option: str, value: object, message: str) -> None:
+def test_a_value_of_another_kind_is_refused(option: str, value: Any, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         load_model("sift", **{option: value})
 

@@ -65,7 +65,7 @@ SMALL: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "dhpf": (lambda: opened(DHPF(TINY, width=8)), 64),
     "vat": (lambda: VAT(SMALL_VAT, blocks=TINY, width=8), 256),
 }
-SMALL_VAT = VATSettings(
+SMALL_VAT: VATSettings = VATSettings(
     cells=16,
     channels=((8, 16), (8, 16), (4, 8, 16)),
     groups=((2, 4), (2, 4), (1, 2, 4)),
@@ -93,7 +93,8 @@ UNREAD: Mapping[str, tuple[str, ...]] = {
 
 def opened(network: DHPF) -> DHPF:
     """With every gate open: a gate that is shut keeps gradients from what lies behind it."""
-    for gate in network.gumbel_ffns:
+    gates: Any = network.gumbel_ffns
+    for gate in gates:
         weight = gate[-1].weight.data
         weight.copy_(weight.abs() * torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
     return network
@@ -113,7 +114,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def small(name: str) -> nn.Module:
+def small(name: str) -> Any:
     """The same weights every time; norms and positions are moved away from their first values."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -348,7 +349,8 @@ def published_attention(layer: FastAttention, tokens: Tensor) -> Tensor:
             part.repeat_interleave(2, dim=1) for part in layer.pos_emb(vectors.shape[2])
         )
         across = torch.stack([-vectors[..., 1::2], vectors[..., ::2]], dim=-1).flatten(-2)
-        return vectors * cosine + across * sine
+        turned: Tensor = vectors * cosine + across * sine
+        return turned
 
     def pooled(vectors: Tensor, logits: Tensor) -> Tensor:
         return (logits.softmax(dim=2) * vectors).sum(dim=2, keepdim=True)
@@ -381,8 +383,11 @@ def test_weights_come_from_the_seed_and_leave_torchs_own_stream_alone() -> None:
     before = torch.random.get_rng_state()
     one, same, other = (load_network("scorrsan", seed=seed) for seed in (3, 3, 4))
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(one.SCEs[0].conv.weight, same.SCEs[0].conv.weight)
-    assert not torch.equal(one.SCEs[0].conv.weight, other.SCEs[0].conv.weight)
+    first, again, differs = (
+        each.get_parameter("SCEs.0.conv.weight") for each in (one, same, other)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, differs)
     assert not one.training
 
 
@@ -410,7 +415,7 @@ def shapes(**settings: Any) -> dict[str, tuple[int, ...]]:
     "settings",
     [{}, {"depth": 3, "expansion": 2}, {"projection": 32}, {"cells": 8, "heads": 3}],
 )
-def test_what_a_cats_is_made_of_is_told_by_its_shapes(settings: Mapping[str, int]) -> None:
+def test_what_a_cats_is_made_of_is_told_by_its_shapes(settings: Mapping[str, Any]) -> None:
     expected = replace(PRESETS["spair"], **settings)
     assert settings_of(shapes(**settings), heads=settings.get("heads")) == expected
 

@@ -138,8 +138,8 @@ def test_levels_squeezed_in_blocks_are_the_plain_convolution_of_their_cosines(
     second = [by_phase(drawn(2, 9, 8, 8, seed=10 + level)) for level in range(3)]
     expected = layer(rectified_cosines(first, second))
     for pair in range(2):
-        levels = ([level[pair] for level in side] for side in (first, second))
-        found = squeeze(*levels, layer, memory, "found")
+        source, target = ([level[pair] for level in side] for side in (first, second))
+        found = squeeze(source, target, layer, memory, "found")
         assert torch.allclose(found, expected[pair], atol=1e-5)
 
 
@@ -201,7 +201,7 @@ def test_votes_over_scales_are_sums_of_votes_with_the_kernel_of_their_offset() -
             kind = (1 if by[0] == by[1] else 2) if all(by) else kinds[abs(by[0]) + abs(by[1])]
             if all(0 <= at < 3 for at in there):
                 single.weight.data = layer.param[kind].data / (1, 2, 2, 4)[kind]
-                expected[:, *here] += single(x[:, *there])
+                expected[:, here[0], here[1]] += single(x[:, there[0], there[1]])
     assert torch.allclose(layer(x), expected + layer.bias, atol=1e-5)
 
 
@@ -212,6 +212,7 @@ def slow_transfer(
     cells = math.isqrt(len(scores))
     line = [2 * cell / (cells - 1) - 1 for cell in range(cells)]
     x, y = (coordinate / (side // 2) - 1 for coordinate in point)
+    axes: list[Callable[[int], float]] = [lambda k: line[k % cells], lambda k: line[k // cells]]
     total, found = rule.guard, [0.0, 0.0]
     for number, row in enumerate(scores.double()):
         squared = (line[number % cells] - x) ** 2 + (line[number // cells] - y) ** 2
@@ -228,7 +229,7 @@ def slow_transfer(
             for k, score in enumerate(row.tolist())
         ]
         total += weight
-        for axis, of in enumerate((lambda k: line[k % cells], lambda k: line[k // cells])):
+        for axis, of in enumerate(axes):
             mean = sum(e * of(k) for k, e in enumerate(exponentials)) / sum(exponentials)
             found[axis] += weight * mean
     return [coordinate / total * (side // 2) + side // 2 for coordinate in found]

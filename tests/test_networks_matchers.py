@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -16,6 +17,7 @@ from torch import Tensor
 from spairc.images import read_image
 from spairc.types import BadInput, Features, Image, Matcher, Points, Query, Size
 from spairc_models import MODELS, load_model, load_network, network_matchers
+from spairc_models.adapter import TorchMatcher
 from spairc_models.networks import NETWORKS
 
 slow = pytest.mark.slow
@@ -47,10 +49,11 @@ def size_of(image: Image) -> Size:
 
 def some_points(count: int, image: Image) -> Points:
     draws = np.random.default_rng(count)
-    return draws.uniform(0, 1, (count, 2)) * np.array(size_of(image))
+    points: Points = draws.uniform(0, 1, (count, 2)) * np.array(size_of(image))
+    return points
 
 
-@pytest.fixture(scope="module", params=MATCHERS + OLDER)
+@pytest.fixture(scope="module", params=[*MATCHERS, *OLDER])
 def untrained(request: pytest.FixtureRequest) -> tuple[Matcher, list[Features]]:
     """A matcher with random weights and its features of the three pictures."""
     matcher = load_model(request.param, weights="random", device="cpu")
@@ -164,7 +167,7 @@ def test_shorter_numbers_move_answers_and_do_not_break_them(name: str) -> None:
         matcher = load_model(name, weights="random", device="cpu", precision=precision)
         found.append(matcher.match([query(matcher.encode(PICTURES), points)])[0])
     assert np.isfinite(found[1]).all()
-    assert not np.array_equal(*found)
+    assert not np.array_equal(found[0], found[1])
     assert np.abs(found[0] - found[1]).max() < max(size_of(PICTURES[1]))
 
 
@@ -196,9 +199,9 @@ def test_photographs_are_answered_as_by_the_published_program(
     pair = json.loads((root / str(expected["pair"])).read_text())
     folder = root / "JPEGImages" / pair["category"]
     source, target = (read_image(folder / pair[name]) for name in ("src_imname", "trg_imname"))
-    features = matcher.encode([source, target])
+    first, second = matcher.encode([source, target])
     points = expected["photo_points"].astype(np.float64)
-    asked = Query(*features, points, size_of(source), size_of(target), pair["category"])
+    asked = Query(first, second, points, size_of(source), size_of(target), pair["category"])
     assert np.abs(matcher.match([asked])[0] - expected["photo_found"]).max() < 0.05
 
 
@@ -242,9 +245,10 @@ def _safe(state: dict[str, Tensor], path: Path) -> Path:
     "way", ["wrapped", *(pytest.param(way, marks=slow) for way in WAYS if way != "wrapped")]
 )
 def test_a_checkpoint_comes_back_in_every_packing(way: str, tmp_path: Path) -> None:
-    trained = load_network("scorrsan", seed=5)
+    trained: Any = load_network("scorrsan", seed=5)
     path = WAYS[way](trained.state_dict(), tmp_path)
     matcher = load_model("scorrsan", checkpoint=str(path), device="cpu")
+    assert isinstance(matcher, TorchMatcher)
     features = matcher.encode(PICTURES[:1])[0]
     inputs = torch.from_numpy(matcher.preprocessing.normalised(PICTURES[0])).unsqueeze(0)
     with torch.inference_mode():
@@ -307,7 +311,7 @@ def test_without_weights_one_line_says_where_they_are_to_be_had(name: str) -> No
         ({"reach": 3}, "'cats' takes no reach"),
     ],
 )
-def test_a_wrong_option_is_explained(options: dict[str, object], message: str) -> None:
+def test_a_wrong_option_is_explained(options: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         load_model("cats", **options)
 

@@ -2,8 +2,9 @@
 
 import csv
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -69,7 +70,8 @@ def archive(
             path = folder / name.format(c=cell, key=key, stem=key.rpartition("/")[2])
             path.parent.mkdir(parents=True, exist_ok=True)
             picture = PIL.Image.fromarray(reference(image, cell))
-            picture.save(path, **({} if quality is None else {"quality": quality}))
+            options: dict[str, Any] = {} if quality is None else {"quality": quality}
+            picture.save(path, **options)
     return folder
 
 
@@ -221,10 +223,10 @@ class Spy:
     def __init__(self) -> None:
         self.queries: list[Query] = []
 
-    def encode(self, images: list[Image]) -> list[Features]:
+    def encode(self, images: Sequence[Image]) -> list[Features]:
         return [Size(*image.shape[1::-1]) for image in images]
 
-    def match(self, queries: list[Query]) -> list[Points]:
+    def match(self, queries: Sequence[Query]) -> list[Points]:
         self.queries += queries
         return [
             query.points * np.array(query.target_size) / np.array(query.source_size)

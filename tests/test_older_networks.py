@@ -176,7 +176,9 @@ def check_points(
     for prefix, both in (("", drawn_pictures), ("photo_", photographs)):
         sizes = [Size(each.shape[1], each.shape[0]) for each in both]
         points = expected[f"{prefix}points"].astype(np.float64)
-        found = matcher.match([Query(*matcher.encode(both), points, *sizes, "car")])[0]
+        source, target = matcher.encode(both)
+        asked = Query(source, target, points, sizes[0], sizes[1], "car")
+        found = matcher.match([asked])[0]
         assert np.abs(found - expected[f"{prefix}found{kind}"]).max() < 0.05
 
 
@@ -209,7 +211,8 @@ def gated(opening: Callable[[int], Tensor]) -> DHPF:
     """A small network whose gates' last weights, (2, hidden, 1, 1), are given by layer."""
     torch.manual_seed(0)
     network = DHPF((1, 1, 2, 1), width=8).eval()
-    for layer, gate in enumerate(network.gumbel_ffns):
+    gates: Any = network.gumbel_ffns
+    for layer, gate in enumerate(gates):
         gate[-1].weight.data.copy_(opening(layer))
     return network
 

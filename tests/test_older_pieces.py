@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,14 +35,15 @@ def slow_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         there = tuple(
             slice(start, start + side) for start, side in zip(place, x.shape[1:], strict=True)
         )
-        found += torch.einsum("oi,iabcd->oabcd", weight[:, :, *place], padded[:, *there])
+        here: Any = (..., *place)
+        found += torch.einsum("oi,iabcd->oabcd", weight[here], padded[:, *there])
     return found
 
 
-@pytest.mark.parametrize("length", [3, 5])
-def test_a_convolution_by_fourier_is_one_over_four_axes(length: int) -> None:
+@pytest.mark.parametrize(("length", "outputs"), [(3, 4), (5, 4), (5, 1)])
+def test_a_convolution_by_fourier_is_one_over_four_axes(length: int, outputs: int) -> None:
     x = drawn(2, 2, 3, 4, 6, 5, 7)  # B, groups, inputs, two planes that have nothing in common
-    layer = Layer(drawn(2, 4, 3, *[length] * 4, seed=1), drawn(2, 4, seed=2))
+    layer = Layer(drawn(2, outputs, 3, *[length] * 4, seed=1), drawn(2, outputs, seed=2))
     found = convolve(x, layer)
     for pair, group in itertools.product(range(2), repeat=2):
         expected = slow_convolution(x[pair, group], layer.weight[group], layer.bias[group])
@@ -53,7 +55,8 @@ def test_the_consensus_is_the_sum_of_what_both_sides_answer() -> None:
     consensus, x = Consensus((3, 3), (2, 1)), drawn(1, 4, 5, 3, 6).abs()
 
     def one_side(scores: Tensor) -> Tensor:
-        for layer in (consensus.conv[0], consensus.conv[2]):
+        layers: list[Any] = [consensus.conv[0], consensus.conv[2]]
+        for layer in layers:
             kernel = layer.weight.permute(1, 2, 0, 3, 4, 5)
             scores = slow_convolution(scores, kernel, layer.bias).relu()
         return scores[0]
@@ -208,7 +211,7 @@ def test_the_input_is_sampled_with_its_outer_pixels_in_place(size: tuple[int, in
 def test_pixels_are_counted_from_one() -> None:
     frame = CornerAligned(240).frame(Size(101, 51))
     found = frame.from_original(np.array([[1.0, 1], [101, 51], [51, 26]]))
-    np.testing.assert_allclose(found, [[0, 0], [239, 239], [119.5, 119.5]])
+    np.testing.assert_allclose(found, [[0.0, 0.0], [239.0, 239.0], [119.5, 119.5]])
     np.testing.assert_allclose(frame.to_original(found)[1], [101, 51])
 
 

@@ -5,7 +5,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ class Drifting:
 
     name = "drifting"
 
-    def encode(self, images: list[Image]) -> list[float]:
+    def encode(self, images: Sequence[Image]) -> list[float]:
         """Return how bright each picture is."""
         return [float(image.mean()) for image in images]
 
-    def match(self, queries: list[Query]) -> list[Points]:
+    def match(self, queries: Sequence[Query]) -> list[Points]:
         """Return the given points, moved by the brightness."""
         return [query.points + 0.02 * query.target for query in queries]
 

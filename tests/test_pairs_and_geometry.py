@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ def pair(number: int, points: int) -> Pair:
         category="car" if number < 3 else "duck",
         source=f"car/{number}",
         target=f"car/{number + 1}",
-        source_points=np.arange(2 * points).reshape(points, 2) + start,
-        target_points=np.arange(2 * points).reshape(points, 2) - start,
+        source_points=np.arange(2 * points, dtype=np.float64).reshape(points, 2) + start,
+        target_points=np.arange(2 * points, dtype=np.float64).reshape(points, 2) - start,
         source_box=Box(1 + start, 2, 30, 41),
         target_box=Box(3 + start, 2, 30, 55),
         source_size=Size(90 + number, 70),
@@ -89,7 +90,7 @@ def test_a_table_survives_a_file_and_keeps_its_hash(tmp_path: Path) -> None:
 def test_the_hash_changes_with_every_field(field: str) -> None:
     old = PAIRS[2]
     value = getattr(old, field)
-    changed = value + "x" if isinstance(value, str) else np.asarray(value) + 1
+    changed: Any = value + "x" if isinstance(value, str) else np.asarray(value) + 1
     other = [*PAIRS[:2], replace(old, **{field: changed}), *PAIRS[3:]]
     assert table_of(other).hash != table_of(PAIRS).hash
 

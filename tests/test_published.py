@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,15 @@ from spairc.metrics import corruption_errors, mce, relative_corruption_errors, r
 from spairc.published import (
     ASKED_REVERSED,
     OFFICIAL_TEST_PAIRS,
+    TABLE_3,
     TABLE_4,
     TABLE_4_ERRATA,
     TABLE_5,
+    TABLE_6,
+    TABLE_A,
     TABLE_B,
     TABLE_B_ALPHAS,
+    TABLE_C,
     factor_scores,
 )
 from spairc.spec import CORRUPTION_NAMES
@@ -73,6 +78,21 @@ def test_tables_5_and_b_are_those_of_the_reference(shared: Path) -> None:
     by_alpha = {f"{alpha:.2f}": place for place, alpha in enumerate(TABLE_B_ALPHAS)}
     for model, row in reference["spair71k_alpha_tableB"].items():
         assert row == {alpha: TABLE_B[model][place] for alpha, place in by_alpha.items()}
+
+
+def test_tables_3_6_a_and_c_are_those_of_the_reference(shared: Path) -> None:
+    reference = json.loads((shared / "reference" / "published.json").read_text())
+    by_name: dict[str, Any] = {
+        "training_methods_table3": TABLE_3,
+        "threshold_tableA": TABLE_A,
+        "labelled_fraction_tableC": TABLE_C,
+    }
+    for name, table in by_name.items():
+        assert reference[name] == {str(key): score for key, score in table.items()}
+    assert reference["ablation_table6"] == {
+        row: {f"{alpha:.2f}": score for alpha, score in scores.items()}
+        for row, scores in TABLE_6.items()
+    }
 
 
 def test_source_and_target_of_the_cats_family_are_put_right() -> None:

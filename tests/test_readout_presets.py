@@ -29,10 +29,10 @@ def features(rows: int, columns: int, seed: int, channels: int = 6) -> Tensor:
     return grid * torch.rand(rows, columns, 1, generator=generator) * 3
 
 
-def asked(source: Tensor, target: Tensor, *sizes: Size) -> Query:
+def asked(source: Tensor, target: Tensor, source_size: Size, target_size: Size) -> Query:
     share = np.random.default_rng(7).uniform(0, 1, (20, 2))
-    points = np.concatenate([share * np.array(sizes[0]), [[0, 0], np.array(sizes[0]) - 1]])
-    return Query(source, target, points, *sizes, "car")
+    points = np.concatenate([share * np.array(source_size), [[0, 0], np.array(source_size) - 1]])
+    return Query(source, target, points, source_size, target_size, "car")
 
 
 # Full resolution
@@ -114,7 +114,8 @@ def test_full_takes_arrays_as_well_as_tensors() -> None:
 
     def multiply(one: np.ndarray, corners: Any, weights: Any, other: np.ndarray) -> np.ndarray:
         read = (one.reshape(48, 6)[corners] * weights[..., None]).sum(axis=1)
-        return read @ other.reshape(48, 6).T
+        similarity: np.ndarray = read @ other.reshape(48, 6).T
+        return similarity
 
     frame = Preprocessing(96).frame
     inner = Query(
@@ -218,8 +219,8 @@ def test_every_readout_answers_inside_the_picture(name: str, kind: str) -> None:
     noise = np.random.default_rng(5).integers(0, 256, (9, 13, 3), dtype=np.uint8)
     image: Image = np.asarray(PIL.Image.fromarray(noise).resize((84, 60)))
     points = np.array([[0.0, 0], [83, 59], [40.2, 30.7], [-3, 70]])
-    grids = matcher.encode([image, image[:31]])
-    found = matcher.match([Query(*grids, points, Size(84, 60), Size(84, 31), "car")])[0]
+    source, target = matcher.encode([image, image[:31]])
+    found = matcher.match([Query(source, target, points, Size(84, 60), Size(84, 31), "car")])[0]
     assert (found >= -1e-9).all()
     assert (found <= np.array([83, 30]) + 1e-9).all()
 
@@ -244,7 +245,7 @@ def test_the_interpolation_is_pillows(interpolation: str) -> None:
     matcher = load_model(
         "torchvision:mobilenet_v3_small", weights="random", interpolation=interpolation
     )
-    assert dict(matcher.details)["interpolation"] == interpolation  # type: ignore[attr-defined]
+    assert dict(matcher.details)["interpolation"] == interpolation  # type: ignore[attr-defined]  # of a TorchMatcher
 
 
 def test_an_unknown_interpolation_is_refused() -> None:
@@ -278,7 +279,7 @@ def test_a_user_may_change_what_a_short_name_sets(name: str, shape: tuple[int, .
     image = np.random.default_rng(1).integers(0, 256, (31, 47, 3), dtype=np.uint8)
     assert matcher.name == name
     assert matcher.encode([image])[0].shape == shape
-    details = dict(matcher.details)  # type: ignore[attr-defined]
+    details = dict(matcher.details)  # type: ignore[attr-defined]  # of a TorchMatcher
     assert details["layers"] == "11"
     assert details["readout"] == "full"
     assert details["resize"] == "pad"
@@ -315,7 +316,7 @@ def test_a_picture_matches_itself_by_every_short_name(
 def test_a_matcher_can_be_given_a_label_for_the_tables() -> None:
     matcher = load_model("torchvision:mobilenet_v3_small", weights="random", label="mine")
     assert matcher.name == "mine"
-    network = dict(matcher.details)["network"]  # type: ignore[attr-defined]
+    network = dict(matcher.details)["network"]  # type: ignore[attr-defined]  # of a TorchMatcher
     assert network == "torchvision:mobilenet_v3_small"
 
 

@@ -65,7 +65,8 @@ def test_a_registered_run_is_what_its_models_name_stands_for(tmp_path: Path) -> 
     features = matcher.encode(PICTURES)
     points = np.array([[7.0, 50.0], [88.5, 3.0]])
     sizes = [Size(image.shape[1], image.shape[0]) for image in PICTURES]
-    (found,) = matcher.match([Query(*features, points, *sizes, "car")])
+    source, target = features
+    (found,) = matcher.match([Query(source, target, points, sizes[0], sizes[1], "car")])
     network: Any = make_recorded(TINY, 3)
     given = torch.from_numpy((points * 96 / np.array(sizes[0])).astype(np.float32)).unsqueeze(0)
     with torch.inference_mode():

@@ -5,6 +5,7 @@ hashes of its own. Run as a script, this file prints what this machine makes, in
 `same_pixels.json`; the tests run it so with processor features switched off, one library at a time.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -70,8 +71,7 @@ def in_a_process(**settings: str) -> dict[str, dict[str, str]]:
 
 def numpy_features() -> str:
     """The processor features that numpy uses here and can do without."""
-    from numpy._core import _multiarray_umath as umath
-
+    umath = importlib.import_module("numpy._core._multiarray_umath")
     enabled = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
     return " ".join(enabled)
 

@@ -91,7 +91,7 @@ def test_breakdowns_equal_pandas_group_bys_over_points(run: Run) -> None:
             rows = stored.query(
                 f"condition == '{condition}' & protocol == '{name}' & alpha == 0.05"
             )
-            for breakdown in of_pair:
+            for breakdown in map(str, of_pair):
                 groups = [breakdown] if average == "point" else [breakdown, "pair"]
                 means = of_point.groupby(groups)["hit"].mean()
                 means = means if average == "point" else means.groupby(breakdown).mean()

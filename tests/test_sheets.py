@@ -8,7 +8,15 @@ import pytest
 
 from spairc.corruptions import corrupt
 from spairc.report.canvas import GROUP_COLOURS, fitted, font, shortened
-from spairc.report.matches import RIGHT, TRUTH, WRONG, match_picture
+from spairc.report.matches import (
+    RIGHT,
+    TRUTH,
+    WRONG,
+    confidence_colour,
+    label_picture,
+    match_picture,
+    stacked,
+)
 from spairc.report.sheets import (
     check_sheet_path,
     save_sheet,
@@ -248,3 +256,33 @@ def test_pictures_of_another_pair_are_refused() -> None:
 def test_answers_of_another_pair_are_refused() -> None:
     with pytest.raises(BadInput, match="1 answers were given for 3 points"):
         drawn(FOUND[:1])
+
+
+def test_labels_are_joined_in_the_colour_of_their_confidence_and_the_surest_lie_on_top() -> None:
+    grey, dark = np.full((40, 61, 3), 120, np.uint8), np.full((90, 53, 3), 60, np.uint8)
+    given = np.array([[10.0, 9.0], [44.0, 30.0]])
+    found = np.array([[12.0, 20.0], [70.0, 60.0]])  # the second lies outside
+    sure = np.array([0.25, 1.0], dtype=np.float32)
+    canvas = label_picture(grey, dark, given, found, sure, "two")
+    assert tuple(canvas[on_source(given[0])]) == confidence_colour(0.25)
+    assert tuple(canvas[on_source(given[1])]) == confidence_colour(1.0)
+    assert tuple(canvas[on_target(found[0])]) == confidence_colour(0.25)
+    assert tuple(canvas[on_target(np.array([52.0, 60.0]))]) == confidence_colour(1.0)
+    both = label_picture(grey, dark, given[[0, 0]], found[[0, 0]], sure[::-1], "one place")
+    assert tuple(both[on_source(given[0])]) == confidence_colour(1.0)
+
+
+def test_the_surer_the_lighter() -> None:
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    light = [weights @ confidence_colour(share) for share in (0, 0.25, 0.5, 0.75, 1)]
+    assert light == sorted(light)
+    assert confidence_colour(0) == (68, 1, 84)
+    assert confidence_colour(1) == (253, 231, 37)
+
+
+def test_pictures_of_several_widths_stand_below_each_other_on_paper() -> None:
+    sheet = stacked([picture(20, 10), picture(30, 15)])
+    assert sheet.shape == (25, 30, 3)
+    assert np.array_equal(sheet[:10, :20], picture(20, 10))
+    assert (sheet[:10, 20:] == 255).all()
+    assert np.array_equal(sheet[10:], picture(30, 15))

@@ -82,7 +82,8 @@ def simulated_hits(
     ease = stream.normal(0, of_picture, (2, source.max() + target.max() + 1))
     noise = stream.normal(0, of_pair, len(pairs))
     share = np.clip(0.5 + ease[0][source] + ease[1][target] + noise, 0, 1)
-    return np.rint(POINTS * share).astype(np.int64)
+    hits: np.ndarray[tuple[int], np.dtype[np.int64]] = np.rint(POINTS * share).astype(np.int64)
+    return hits
 
 
 def sample(pairs: PairTable, *hits: object, metric: PCK = METRIC) -> Sample:

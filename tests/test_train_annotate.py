@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from matchme_train.annotate import Annotation, annotate, pseudo_labels
-from matchme_train.losses import distances, mean_of_pairs
-from matchme_train.recipe import Amplitudes
+from matchme_train.losses import cross_entropies, distances, mean_of_pairs
+from matchme_train.sections import Amplitudes
 from matchme_train.targets import places
 from matchme_train.warps import IDENTITY, draw_warp, origins_of_cells
 
@@ -130,7 +130,7 @@ def test_the_masked_loss_has_the_gradient_of_finite_differences() -> None:
     def loss(given: Tensor) -> Tensor:
         return mean_of_pairs(distances(given, labels.flow.double()), labels.mask)
 
-    assert torch.autograd.gradcheck(loss, (flow,))  # type: ignore[no-untyped-call]  # torch's own
+    assert torch.autograd.gradcheck(loss, (flow,))
     loss(flow).backward()  # type: ignore[no-untyped-call]  # torch's own
     assert flow.grad is not None
     assert bool((flow.grad[0, :, ~labels.mask[0]] == 0).all())
@@ -142,3 +142,68 @@ def test_the_extremes_of_the_threshold_pass_all_or_nothing(threshold: float) -> 
     said.confidence.fill_(0.5)
     labels = pseudo_labels(said, IDENTITY.unsqueeze(0), threshold)
     assert float(labels.mask.float().mean()) == 1 - threshold
+
+
+def ridge(width: float) -> Tensor:
+    """Scores of 5 x 5 cells: each cell's match is itself, less so the further away."""
+    cells = torch.arange(25)
+    apart = (cells % 5 - cells.view(-1, 1) % 5).square() + (
+        (cells // 5 - cells.view(-1, 1) // 5).square()
+    )
+    return torch.exp(-apart / width).unsqueeze(0)
+
+
+def test_a_kernel_reads_scores_times_a_gaussian_around_the_best() -> None:
+    scores = 0.1 * ridge(6.0)
+    said = annotate(Fixed(scores, 5), torch.zeros(1), torch.zeros(1), kernel=1.5)
+    cell = 7  # row 1, column 2; its best is cell 7 as well
+    weighted = np.empty(25)
+    for other in range(25):
+        squared = (other // 5 - 1) ** 2 + (other % 5 - 2) ** 2
+        weighted[other] = scores[0, other, cell] * np.exp(-squared / (2 * 1.5**2))
+    shares = np.exp(weighted / 0.02) / np.exp(weighted / 0.02).sum()
+    assert said.confidence[0, 1, 2].item() == pytest.approx(shares.max(), rel=1e-4)
+    assert said.mapping[0, 0, 1, 2].item() == pytest.approx(np.arange(25) % 5 @ shares, abs=1e-4)
+    plain = annotate(Fixed(scores, 5), torch.zeros(1), torch.zeros(1))
+    assert said.confidence[0, 1, 2] > plain.confidence[0, 1, 2]
+
+
+def test_a_cell_whose_match_leads_elsewhere_has_no_confidence_where_cycles_are_asked() -> None:
+    scores = ridge(1.0)
+    scores[0, :, 24] = 0  # the last cell of the first picture ...
+    scores[0, 0, 24] = 1.0  # ... is said to match the first of the second, which matches its own
+    scores[0, 0, 0] = 2.0
+    plain, cycled = (
+        annotate(Fixed(scores, 5), torch.zeros(1), torch.zeros(1), cycle=cycle)
+        for cycle in (False, True)
+    )
+    assert plain.confidence[0, 4, 4] > 0.7
+    assert cycled.confidence[0, 4, 4] == 0
+    assert torch.equal(cycled.confidence[0, 1:3, 1:3], plain.confidence[0, 1:3, 1:3])
+    assert torch.equal(cycled.mapping, plain.mapping)
+
+
+def test_warped_shares_are_those_of_where_a_cell_comes_from_and_still_add_up() -> None:
+    draws = torch.Generator().manual_seed(4)
+    network = Fixed(0.05 * torch.randn(1, 36, 36, generator=draws), 6)
+    said = annotate(network, torch.zeros(1), torch.zeros(1), shares=True)
+    assert said.shares is not None
+    assert torch.equal(said.shares.amax(dim=1) > 0.2, said.confidence > 0.2)
+    labels = pseudo_labels(said, affine(1, 0, 1 / 3, 0, 1, 0), 0.2)
+    assert labels.shares is not None
+    torch.testing.assert_close(labels.shares[..., :5], said.shares[..., 1:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(labels.shares.sum(dim=1), torch.ones(1, 6, 6))
+
+
+def test_the_cross_entropy_is_a_sum_over_cells_and_least_for_equal_shares() -> None:
+    draws = torch.Generator().manual_seed(2)
+    scores = 0.05 * torch.randn(2, 9, 4, generator=draws)
+    shares = torch.rand(2, 9, 2, 2, generator=draws).softmax(dim=1)
+    found = cross_entropies(scores, shares, 0.02)
+    chances = np.exp(scores.double().numpy() / 0.02)
+    chances /= chances.sum(axis=1, keepdims=True)
+    wanted = -sum(shares[1, j, 1, 0].item() * np.log(chances[1, j, 2]) for j in range(9))
+    assert found[1, 1, 0].item() == pytest.approx(wanted, rel=1e-4)
+    same = torch.from_numpy(chances).view(2, 9, 2, 2)
+    entropy = cross_entropies(scores, same, 0.02)
+    assert bool((entropy < cross_entropies(scores.flip(1), same, 0.02)).all())

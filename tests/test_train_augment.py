@@ -1,5 +1,7 @@
 """Photometric noise: each operation by its formula, all of it from the generator given."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -120,7 +122,7 @@ def test_jitter_keeps_grey_pictures_grey() -> None:
 @pytest.mark.parametrize("size", [(23, 31), (40, 17)])
 def test_jitter_is_near_to_torchvisions_four_operations(size: tuple[int, int]) -> None:
     colours = np.random.default_rng(1).integers(40, 216, (5, 4, 3)).astype(np.uint8)
-    image = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
+    image: Any = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
     draws = np.random.default_rng(0)
     factors, hue = draws.uniform(0.8, 1.2, 3), draws.uniform(-0.2, 0.2)
     picture = torch.from_numpy(image.transpose(2, 0, 1).copy())

@@ -24,7 +24,8 @@ from matchme_train.data import (
     square,
     whole,
 )
-from matchme_train.recipe import Amplitudes, Network, SemiMatch
+from matchme_train.recipe import SemiMatch
+from matchme_train.sections import Amplitudes, Network
 from matchme_train.targets import labelled
 from matchme_train.warps import warped_picture
 from spairc.datasets import load_dataset

@@ -64,7 +64,7 @@ def test_a_cats_on_it_starts_from_a_file_of_torchvisions_weights_and_can_be_trai
         assert torch.equal(tensor, weights[name]), name
     flow = network.train()(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64))
     flow.square().mean().backward()
-    first = trunk_of(network).features[0][0].weight
+    first = trunk_of(network).get_parameter("features.0.0.weight")
     assert flow.shape == (2, 2, 4, 4)
     assert first.grad is not None
     assert first.grad.abs().max() > 0

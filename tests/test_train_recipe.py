@@ -21,13 +21,22 @@ from spairc.types import BadInput
 from spairc_models import MODELS
 
 SHIPPED = (
+    "cnngeou-catspp",
+    "cocr-cats",
+    "cocr-scorrsan",
     "matchme-cats",
     "matchme-catspp",
+    "pfpascal-cats",
+    "pfpascal-catspp",
+    "pwarpc-catspp",
     "scorrsan-mt",
+    "scorrsan-mt-catspp",
     "scorrsan-st",
     "semimatch-cats",
     "supervised-cats",
     "supervised-catspp",
+    "supervised-pfpascal-cats",
+    "supervised-pfpascal-catspp",
     "supervised-scorrsan",
 )
 
@@ -41,7 +50,8 @@ def test_a_recipe_survives_json_and_trains_a_known_model(name: str) -> None:
     recipe = load_recipe(name)
     assert read_recipe(json.loads(json.dumps(as_record(recipe))), "record") == recipe
     assert recipe.model in MODELS
-    assert recipe.published is None or recipe.published <= MODELS[recipe.model].reported["spair71k"]
+    if recipe.registers and recipe.published is not None:
+        assert recipe.published <= MODELS[recipe.model].reported[recipe.dataset]
 
 
 @pytest.mark.parametrize("model", [each for each in MODELS.values() if each.recipe])
@@ -73,10 +83,16 @@ def test_published_settings_are_the_papers() -> None:
         ("optimiser.milestones=[0.5,2]", "milestones is 2"),
         ("network.cells=15", "must be a multiple of cells 15"),
         ("network.name=vat", "no trainable network is called 'vat'"),
+        ("matchme.distance=cross_entropy", "did you mean 'cross-entropy'"),
+        ("matchme.kernel=-1", "matchme.kernel is -1"),
         ("seed", "write a field and its value"),
         ("seed.x=1", "seed is a field and has none of its own"),
         ("supervised=false", "trains nothing"),
         ("matchme.strengths=[1]", "a number for each of the generations"),
+        ("dataset=pf-willow", "no dataset to train on is called 'pf-willow'"),
+        ("supervised.begin=warm", "no supervised.begin is called 'warm'"),
+        ("cocr.grid=5", "cocr.grid 5 must divide cells 16"),
+        ("cocr.share=1.5", "cocr.share is 1.5; it must be 0 to 1"),
         ("supervised.noise.chance=1.2", "must be 0 to 1"),
     ],
 )
@@ -88,6 +104,12 @@ def test_wrong_fields_are_refused_by_name(change: str, message: str) -> None:
 def test_two_methods_exclude_each_other() -> None:
     with pytest.raises(BadInput, match="matchme and semimatch exclude"):
         load_recipe("matchme-cats", ["semimatch.epochs=2"])
+
+
+@pytest.mark.parametrize("change", ["dataset=pf-pascal", "supervised.begin=checkpoint"])
+def test_another_dataset_or_beginning_is_for_supervised_training_alone(change: str) -> None:
+    with pytest.raises(BadInput, match=r"is for \[supervised\] alone, without matchme"):
+        load_recipe("matchme-cats", [change])
 
 
 def test_an_unknown_recipe_is_told_the_nearest() -> None:
@@ -116,6 +138,9 @@ def test_epochs_are_set_in_every_stage() -> None:
     assert recipe.supervised is not None
     assert recipe.matchme is not None
     assert (recipe.supervised.epochs, recipe.matchme.epochs) == (7, 7)
+    cocr = with_epochs(load_recipe("cocr-cats"), 5).cocr
+    assert cocr is not None
+    assert (cocr.epochs, cocr.fine_tuning_epochs) == (5, 5)
     with pytest.raises(BadInput, match="must be 1 to"):
         with_epochs(recipe, 0)
 
@@ -127,12 +152,16 @@ def test_stages_are_the_first_annotator_and_the_generations() -> None:
     assert stage_names(recipe, "given.pth") == generations
     assert stage_names(load_recipe("scorrsan-mt"), None) == ("mutual",)
     assert stage_names(load_recipe("semimatch-cats"), None) == ("supervised", "semimatch")
+    cocr, pascal = load_recipe("cocr-cats"), load_recipe("pfpascal-cats")
+    assert stage_names(cocr, None) == ("supervised", "pre-training", "fine-tuning")
+    assert stage_names(cocr, "given.pth") == ("pre-training", "fine-tuning")
+    assert stage_names(pascal, "given.pth") == ("supervised",)
 
 
 def test_every_number_of_a_recipe_has_a_range_or_is_free_by_choice() -> None:
     from matchme_train.recipe import _RANGES
 
-    free = {"published", "rotation", "axis", "scale", "shift", "bend", "blocks", "layers"}
+    free = {"published", "rotation", "axis", "scale", "shift", "bend", "blocks", "layers", "kinds"}
 
     def numbers(record: Any) -> set[str]:
         found = set()

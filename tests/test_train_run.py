@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,6 +174,31 @@ def test_bfloat16_trains_to_a_loss_near_float32s(root: Path, tmp_path: Path) -> 
     assert losses[1] != losses[0]
 
 
+@pytest.mark.parametrize(
+    "option", ["matchme.distance=cross-entropy", "matchme.kernel=1", "matchme.cycle=true"]
+)
+def test_what_the_paper_leaves_open_changes_what_a_student_learns_of_pairs_without_labels(
+    option: str, root: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    first = recipe("supervised-cats", "supervised.epochs=1")
+    given = str(train(prepare(request(root, tmp_path / "first", first))).final)
+    pseudo = []
+    for number, changes in enumerate([(), (option,)]):
+        chosen = recipe("matchme-cats", *SHORT_MATCHME, *changes)
+        asked = request(root, tmp_path / f"run{number}", chosen, unlabelled=unlabelled)
+        told: list[Progress] = []
+
+        def noted(each: Progress, told: list[Progress] = told) -> None:
+            told.append(each)
+            interrupted(1)(each)
+
+        with pytest.raises(Killed):
+            train(prepare(replace(asked, from_checkpoint=given)), noted)
+        pseudo.append(told[0].losses["pseudo"])
+    assert np.isfinite(pseudo).all()
+    assert pseudo[0] != pseudo[1]
+
+
 def test_training_leaves_torchs_random_numbers_as_they_were(root: Path, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     train(
@@ -258,7 +284,7 @@ def test_a_folder_of_another_run_is_refused_and_the_field_named(root: Path, tmp_
     ],
 )
 def test_what_does_not_go_together_is_told_before_anything_is_written(
-    name: str, given: dict[str, object], message: str, root: Path, tmp_path: Path
+    name: str, given: dict[str, Any], message: str, root: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(BadInput, match=message):
         prepare(request(**{"root": root, "out": tmp_path / "run", "chosen": recipe(name), **given}))

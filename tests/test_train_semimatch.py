@@ -1,15 +1,23 @@
 """SemiMatch's masks, labels and losses against stored outputs of its program."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor
 
+from matchme_train.annotate import read_flow, refined
+from matchme_train.checkpoints import RunFolder
 from matchme_train.losses import end_point_error
+from matchme_train.networks import make_network, weights_of
+from matchme_train.recipe import as_record, load_recipe
 from matchme_train.semimatch import (
     Labels,
     balanced,
@@ -20,9 +28,14 @@ from matchme_train.semimatch import (
     pseudo_loss,
 )
 from matchme_train.targets import flow_to, labelled
+from matchme_train.train import register
 from matchme_train.warps import IDENTITY
+from spairc.types import BadInput
+from spairc_models import load_network
+from spairc_models.cats import Settings as CATsSettings
+from spairc_models.networks import NETWORKS, Weights, cats_settings, weighted_network
 
-Golden = Mapping[str, NDArray[np.generic]]
+Golden = Mapping[str, NDArray[Any]]
 WEIGHT = 0.5  # of the unsupervised loss
 
 
@@ -110,7 +123,7 @@ def test_the_two_totals_are_the_published_ones(golden: Golden) -> None:
 
 def test_the_forward_backward_test_is_the_published_one_both_ways(golden: Golden) -> None:
     weak = scores(golden, 0)
-    back = weak.flatten(2).transpose(1, 2).unflatten(2, (16, 16))
+    back = weak.flatten(2).transpose(1, 2).unflatten(2, (16, 16))  # type: ignore[no-untyped-call]  # torch's own
     assert np.array_equal(consistent(weak).numpy(), golden["semimatch_fb_mask"])
     assert np.array_equal(consistent(back).numpy(), golden["semimatch_fb_mask_reverse"])
 
@@ -158,7 +171,67 @@ def test_the_pseudo_loss_is_a_loop_over_used_cells() -> None:
         terms.append(-np.log(values[label] / values.sum()) * float(found.weight[0, row, column]))
     assert float(pseudo_loss(strong, found)) == pytest.approx(np.mean(terms))
     strong.requires_grad_()
-    assert torch.autograd.gradcheck(lambda given: pseudo_loss(given, found), (strong,))  # type: ignore[no-untyped-call]  # torch's own
+    assert torch.autograd.gradcheck(lambda given: pseudo_loss(given, found), (strong,))
+
+
+def slow_flow(scores: Tensor, temperature: float) -> NDArray[np.float64]:
+    """(2, h, h) of one pair's (h^2, h^2) scores: the mean place under a softmax, in cells."""
+    values = np.exp((scores.double().numpy() - float(scores.max())) / temperature)
+    shares, side = values / values.sum(axis=0), round(len(values) ** 0.5)
+    cell = np.arange(len(values))
+    found = np.stack([(cell % side) @ shares - cell % side, (cell // side) @ shares - cell // side])
+    return found.reshape(2, side, side)
+
+
+RECIPE = ("network.side=64", "network.cells=4", "network.blocks=[1,1,1,1]", "network.width=4")
+TINY = (*RECIPE, "network.layers=[2,3]", "network.weights=random")
+
+
+def test_a_network_in_training_reads_its_flow_as_the_published_program_always_does() -> None:
+    recipe = load_recipe("semimatch-cats", TINY).network
+    network = make_network(recipe, 3)
+    draws = torch.Generator().manual_seed(4)
+    pictures = torch.randn(2, 1, 3, 64, 64, generator=draws)
+    with torch.inference_mode():
+        scores = refined(network, *pictures)
+        flows = network(*pictures), read_flow(network, scores)
+    for flow in flows:
+        np.testing.assert_allclose(flow[0], slow_flow(scores[0], 0.1), atol=1e-4)
+    assert np.abs(slow_flow(scores[0], 0.1) - slow_flow(scores[0], 0.02)).max() > 0.01
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("semimatch-cats", 0.1), ("supervised-cats", 0.02)])
+def test_a_finished_run_is_read_as_it_was_trained(
+    name: str, wanted: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPAIRC_CACHE", str(tmp_path / "cache"))
+    recipe = load_recipe(name, TINY)
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    save_file(weights_of(make_network(recipe.network, 3)), folder.final)
+    (folder.path / "recipe.json").write_text(json.dumps({"recipe": as_record(recipe)}))
+    register(folder, recipe)
+    for checkpoint in (None, folder.path):  # by its name in the cache, and by its folder
+        network = weighted_network(recipe.model, Weights(checkpoint, None, cats_settings)).network
+        assert network.temperature == wanted
+
+
+def test_published_weights_of_semimatch_would_be_read_as_its_program_reads_them(
+    tmp_path: Path,
+) -> None:
+    given = load_network("cats", seed=2, settings=CATsSettings(depth=2, temperature=0.5))
+    save_file(weights_of(given), tmp_path / "weights.safetensors")
+    for name, wanted in (("semimatch-cats", 0.1), ("cats", 0.02)):
+        asked = Weights(tmp_path / "weights.safetensors", None, NETWORKS[name].settings)
+        network: Any = weighted_network(name, asked).network
+        assert (network.temperature, len(network.decoder.blocks)) == (wanted, 2)
+        assert load_network(name).temperature == wanted
+
+
+def test_another_temperature_is_for_cats_alone() -> None:
+    recipe = load_recipe("supervised-scorrsan", ["network.weights=random"]).network
+    with pytest.raises(BadInput, match=r"network.temperature 0.1: scorrsan reads .* only cats"):
+        make_network(replace(recipe, temperature=0.1), 0)
 
 
 def test_the_balanced_loss_has_the_supervised_value_and_scaled_gradient() -> None:

@@ -54,6 +54,25 @@ SEMIMATCH = (
     "semimatch.optimiser.learning_rate=1e-3",
     "semimatch.optimiser.backbone_learning_rate=0",
 )
+COCR = (
+    "optimiser.learning_rate=1e-4",  # three stages: AdamW makes steps of rounding's signs
+    "supervised.epochs=1",
+    "cocr.epochs=1",
+    "cocr.fine_tuning_epochs=1",
+    "cocr.grid=4",
+    "cocr.pairs=5",
+    "cocr.rounds=1",
+)
+# With CATs, which has no dropout: every process would draw its own.
+ON_CATS = ("network.name=cats", "supervised.epochs=1")
+PWARPC = (
+    *ON_CATS,
+    "warp_consistency.epochs=1",
+    "warp_consistency.optimiser.batch_size=3",
+    "warp_consistency.optimiser.learning_rate=1e-3",
+    "warp_consistency.optimiser.backbone_learning_rate=0",
+)
+CNNGEOU = (*ON_CATS, "cycle.epochs=1", "cycle.batch_size=3", "cycle.absolute=3")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -109,6 +128,9 @@ def launched(recipe: str, root: Path, out: Path, *words: str) -> subprocess.Comp
         ("supervised-cats", ()),
         ("matchme-cats", MATCHME),
         ("semimatch-cats", SEMIMATCH),
+        ("pwarpc-catspp", PWARPC),
+        ("cnngeou-catspp", CNNGEOU),
+        ("cocr-cats", COCR),
         (
             "scorrsan-mt",
             ("network.layers=[3]", "network.cells=64", "pseudo.epochs=2", "pseudo.start=1"),
@@ -119,7 +141,8 @@ def test_two_processes_do_what_one_does_with_the_same_batch(
     recipe: str, changes: tuple[str, ...], training_root: Path, unlabelled: Path, tmp_path: Path
 ) -> None:
     asked = (*SMALL, *changes) if recipe != "scorrsan-mt" else (*SMALL[:-1], *changes)
-    more = ["--unlabelled", str(unlabelled)] if recipe == "matchme-cats" else []
+    needs = recipe in ("matchme-cats", "cnngeou-catspp", "cocr-cats")
+    more = ["--unlabelled", str(unlabelled)] if needs else []
     found = launched(recipe, training_root, tmp_path / "two", *options(asked), *more)
     assert found.returncode == 0, found.stderr[-2000:]
     assert found.stdout.count("weights:") == 1  # one of them talks
@@ -190,7 +213,7 @@ def test_memory_is_saved_and_nothing_else_changes(training_root: Path, tmp_path:
         sizes: list[int] = []
         with saved_tensors_hooks(partial(noted, sizes), unchanged):
             loss = stage.method.losses([network], batch, None, 0).total
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         flows.append([each.grad for each in network.parameters() if each.grad is not None])
         kept.append(sum(sizes))
     assert kept[1] < 0.7 * kept[0]

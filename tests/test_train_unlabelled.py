@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from matchme_train.recipe import Unlabelled
+from matchme_train.sections import Unlabelled
 from matchme_train.unlabelled import (
     Pool,
     balanced,
@@ -194,6 +194,22 @@ def test_the_share_of_pairs_with_a_labelled_picture_is_as_told(
     if share == 1:
         firsts = sum(pair[0] in known for pair in pairs)
         assert 15 < firsts < 45
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.5, 20, 40), (1.0, 60, 60)])
+def test_some_pairs_may_be_of_two_labelled_pictures_that_no_labelled_pair_joins(
+    training_root: Path, share: float, low: int, high: int
+) -> None:
+    labelled = load_dataset("spair71k", training_root, split="trn")
+    known = {path for paths in pictures_by_category(labelled).values() for path in paths}
+    settings, draws = Unlabelled(both_labelled=share), np.random.default_rng(1)
+    pairs = draw_pairs(pool_of(6, 5), labelled, settings, 60, draws)
+    ends = [{pair.first, pair.second} for pair in pairs]
+    names = [sorted(path.stem for path in each) for each in ends if each <= known]
+    assert low <= len(names) <= high
+    # Of each category's three pictures the first is joined to both others.
+    assert all(each in (["trn1001", "trn1002"], ["trn1051", "trn1052"]) for each in names)
+    assert all(len(each) == 2 for each in ends)
 
 
 def test_both_pictures_of_a_pair_are_of_one_category_and_categories_take_turns(

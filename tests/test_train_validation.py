@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from matchme_train.networks import make_network, weights_of
-from matchme_train.recipe import Network
+from matchme_train.sections import Network
 from matchme_train.validation import validation_pck
 from spairc.datasets import load_dataset
 from spairc.evaluate import predict
@@ -28,7 +28,7 @@ def test_a_networks_validation_is_what_spairc_eval_says_of_its_file(
     network = load_network("cats", seed=4)
     save_file(weights_of(network), tmp_path / "model_best.safetensors")
     dataset = load_dataset("spair71k", tiny_root)
-    matcher = load_model("cats", checkpoint=tmp_path, device="cpu")
+    matcher = load_model("cats", checkpoint=str(tmp_path), device="cpu")
     run = predict(matcher, dataset, [CLEAN], out=tmp_path / "run")
     wanted = run.scores(PCK("square"))[CLEAN]
     assert validation_pck(network, Network(name="cats"), dataset) == pytest.approx(wanted)

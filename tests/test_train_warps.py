@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from matchme_train.recipe import Amplitudes
+from matchme_train.sections import Amplitudes
 from matchme_train.warps import (
     IDENTITY,
     arrivals,

@@ -2,6 +2,8 @@
 
 import hashlib
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from spairc.spec import (
     CORRUPTION_NAMES,
     GROUPS,
     VERSION,
+    check_severity,
     draw_key,
     parse_condition,
     parse_conditions,
@@ -162,9 +165,16 @@ def test_an_import_path_that_leads_nowhere_is_refused(path: str, message: str) -
 
 
 def test_an_error_inside_an_imported_module_is_shown_as_what_it_is(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "broken_matcher.py").write_text("import not_installed_anywhere\n")  # type: ignore[operator]
+    (tmp_path / "broken_matcher.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         import_object("broken_matcher:Matcher", "model")
+
+
+@pytest.mark.parametrize("severity", [True, 3.0, 0, 6, -1, "3", None])
+def test_a_severity_is_one_of_five_whole_numbers(severity: Any) -> None:
+    with pytest.raises(BadInput, match="choose from 1, 2, 3, 4, 5"):
+        check_severity(severity)
+    check_severity(5)

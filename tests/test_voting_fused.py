@@ -32,7 +32,7 @@ def loaded(name: str) -> ModuleType:
 
 test_dift = loaded("test_dift")
 folder = test_dift.folder  # the fixture of a tiny diffusion model
-TOKENS: dict[str, Any] = {"network": "timm:vit_tiny_patch16_224", "network_weights": "random"}
+TOKENS: dict[str, Any] = {"network": "vit_tiny_patch16_224", "network_weights": "random"}
 
 
 def texture(seed: int, width: int, height: int) -> Image:
@@ -172,7 +172,7 @@ def test_an_adapters_file_is_loaded_strictly(tmp_path: Path) -> None:
         ("diy-sc", {}, "needs weights, and they are at https"),
         ("diy-sc", {"weights": "random", "checkpoint": "x.pth"}, "give either"),
         ("sd-dino", {"share": 1.5}, "give a number from 0 to 1"),
-        ("sd-dino", {"readout": "full"}, "takes one that compares cells"),
+        ("sd-dino", {"readout": "full"}, "give one that compares cells"),
         ("sd-dino", {"checkpoint": "nowhere"}, "nowhere has no unet"),
     ],
 )

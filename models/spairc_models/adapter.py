@@ -173,6 +173,41 @@ def as_compiled(
     return fast
 
 
+def device_memory(how: Execution) -> int | None:
+    """Return how many bytes the device has that features live on; None for the machine's own."""
+    if how.device.type == "cpu":
+        return None
+    return int(torch.cuda.get_device_properties(how.device).total_memory)
+
+
+def encoded(
+    images: Sequence[Image],
+    preprocessing: Preprocessing,
+    how: Execution,
+    features: Callable[[torch.Tensor], Sequence[T]],
+) -> list[T]:
+    """Return what a network has of each picture, in batches formed from their order alone.
+
+    Args:
+        images: The pictures.
+        preprocessing: Makes the network's input.
+        how: Device, precision, batch size.
+        features: (B, 3, side, side) -> B features; on a CPU several threads call it at once.
+    """
+
+    def batch(some: Sequence[Image]) -> Sequence[T]:
+        """Return the features of one batch; inference mode holds for one thread only."""
+        inputs = np.stack([preprocessing.normalised(image) for image in some])
+        with memory_errors(), running(how):
+            return features(torch.from_numpy(inputs).to(how.device))
+
+    groups = list(batches(images, how.batch_size))
+    if how.device.type != "cpu":
+        return [each for group in groups for each in batch(group)]
+    with one_thread_each() as count, ThreadPoolExecutor(count) as pool:
+        return [each for found in pool.map(batch, groups) for each in found]
+
+
 @dataclass(frozen=True, eq=False)
 class TorchMatcher:
     """A matcher made of two functions; both run under `running`.
@@ -196,23 +231,11 @@ class TorchMatcher:
     @property
     def memory(self) -> int | None:
         """How many bytes the device has that features live on; None for the machine's own."""
-        if self.how.device.type == "cpu":
-            return None
-        return int(torch.cuda.get_device_properties(self.how.device).total_memory)
+        return device_memory(self.how)
 
     def encode(self, images: Sequence[Image]) -> list[Features]:
         """Return one features object per picture, in batches formed from their order alone."""
-        groups = list(batches(images, self.how.batch_size))
-        if self.how.device.type != "cpu":
-            return [each for group in groups for each in self._encode(group)]
-        with one_thread_each() as count, ThreadPoolExecutor(count) as pool:
-            return [each for encoded in pool.map(self._encode, groups) for each in encoded]
-
-    def _encode(self, images: Sequence[Image]) -> Sequence[Features]:
-        """Return the features of one batch; inference mode holds for one thread only."""
-        inputs = np.stack([self.preprocessing.normalised(image) for image in images])
-        with memory_errors(), running(self.how):
-            return self.features(torch.from_numpy(inputs).to(self.how.device))
+        return encoded(images, self.preprocessing, self.how, self.features)
 
     def match(self, queries: Sequence[Query]) -> list[Points]:
         """Return, per query, where its points are in the target: (N, 2) original pixels."""

@@ -6,7 +6,7 @@ with a function `(name, wanted, how) -> Backbone`, a line in `nearest.COLLECTION
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -34,6 +34,7 @@ class Backbone:
     preprocessing: Preprocessing
     weights: str  # SHA-256 of the file, or of the tensors where no file was named
     maps: Callable[[Tensor], Sequence[Tensor]]  # (B, 3, side, side) -> (B, C, h, w) per layer
+    channels: tuple[int, ...] = ()  # of each layer, as `checked` finds them
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def checked(backbone: Backbone, how: Execution) -> Backbone:
             raise BadInput(
                 f"layer {layer!r} of {backbone.name} has no grid of features; choose another"
             )
-    return backbone
+    return replace(backbone, channels=tuple(found.shape[1] for found in maps))
 
 
 def built(make: Callable[[], Network]) -> Network:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spairc.types import BadInput
 from spairc_models.attention import Attention, Mlp, draw_weights, position_code
 from spairc_models.correlation import correlate, mutual_nearest, resize_2d, unit
-from spairc_models.flow import coordinates, flow_of, flow_to_points, soft_argmax
+from spairc_models.flow import TEMPERATURE, coordinates, flow_of, flow_to_points, soft_argmax
 from spairc_models.resnet import Extraction, ResNet, channels
 
 SIDE = 256  # pixels of the input
@@ -24,14 +24,15 @@ LENGTH_GUARD = 1e-6  # under the root of a feature's length
 
 @dataclass(frozen=True)
 class Settings:
-    """What a CATs is made of; a published checkpoint tells all but `hyperpixels` and `heads`."""
+    """What a CATs is made of; a published checkpoint tells all but the fields that say so."""
 
-    hyperpixels: tuple[int, ...] = (0, 8, 20, 21, 26, 28, 29, 30)  # layers of the trunk
+    hyperpixels: tuple[int, ...] = (0, 8, 20, 21, 26, 28, 29, 30)  # layers of the trunk: not told
     cells: int = 16  # along a side of the correlation
     projection: int = 128  # channels of the projected features
     depth: int = 1  # transformer blocks
-    heads: int = 6
+    heads: int = 6  # not told
     expansion: int = 4  # hidden channels of the blocks over theirs
+    temperature: float = TEMPERATURE  # of the soft-argmax: not told; SemiMatch's CATs has 0.1
 
 
 # The second is checked against the published number of keys only: no answers of it were stored.
@@ -132,7 +133,7 @@ class CATs(nn.Module):
         self.side = side
         trunk = ResNet() if backbone is None else backbone
         widths = [trunk.channels[layer] for layer in settings.hyperpixels]
-        self.cells = settings.cells
+        self.cells, self.temperature = settings.cells, settings.temperature
         self.feature_extraction = Extraction(trunk, settings.hyperpixels)
         self.proj = nn.ModuleList(nn.Linear(width, settings.projection) for width in widths)
         self.decoder = Aggregator(settings)
@@ -170,7 +171,8 @@ class CATs(nn.Module):
     def match_features(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
         """Return (B, 2, h, w) flow in cells, from the first picture into the second."""
         refined = self.refined_correlation(first, second)
-        return flow_of(soft_argmax(refined, self.x_normal, self.y_normal), self.cells)
+        found = soft_argmax(refined, self.x_normal, self.y_normal, self.temperature)
+        return flow_of(found, self.cells)
 
     def match_points(
         self, first: tuple[Tensor, ...], second: tuple[Tensor, ...], points: Tensor
@@ -189,6 +191,7 @@ def settings_of(
     shapes: Mapping[str, tuple[int, ...]],
     hyperpixels: tuple[int, ...] | None = None,
     heads: int | None = None,
+    temperature: float = TEMPERATURE,
 ) -> Settings:
     """Return what a checkpoint was made with, from the shapes of its tensors.
 
@@ -199,6 +202,7 @@ def settings_of(
         shapes: By tensor name.
         hyperpixels: The layers, if they are known.
         heads: Of the attention, if they are known.
+        temperature: Of the soft-argmax.
 
     Raises:
         BadInput: If no preset has such layers, the trunk lacks one, or the heads do not divide
@@ -219,6 +223,7 @@ def settings_of(
         depth=_count(shapes, "decoder.blocks"),
         heads=heads,
         expansion=shapes["decoder.blocks.0.mlp.fc1.weight"][0] // width,
+        temperature=temperature,
     )
 
 

@@ -1,7 +1,7 @@
 """Find weights, read them without ever unpickling, and load them strictly.
 
-A checkpoint is a local file (`.safetensors`, `.pth`, `.pt`), a folder that holds one, or
-`hf://org/repo/file@revision` on the Hugging Face Hub. Its tensors may stand bare or under
+A checkpoint is a local file (`.safetensors`, `.pth`, `.pt`, `.pth.tar`), a folder that holds one,
+or `hf://org/repo/file@revision` on the Hugging Face Hub. Its tensors may stand bare or under
 "state_dict" or "model", with or without the `module.` that DataParallel prefixes.
 """
 
@@ -22,12 +22,17 @@ from safetensors.torch import load_file
 
 from spairc.types import BadInput
 
-SUFFIXES = (".safetensors", ".pth", ".pt")
-_WRAPPERS = ("state_dict", "model")
+# The last one is what PyTorch's examples call a file of torch.save; VAT and NC-Net do so too.
+SUFFIXES = (".safetensors", ".pth", ".pt", ".pth.tar")
+_WRAPPERS = ("state_dict", "model", "aggregation_network")
 _HUB = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)/(?P<file>[^@]+)(@(?P<revision>[^@]+))?")
 _PARALLEL = "module."  # what DataParallel prefixes
 _MAGIC = (b"PK\x03\x04", b"\x80")  # of a zip archive (torch >= 1.6) and of a pickle (before)
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # what torch's refusal names
+_STUMBLES = (  # what torch's reader raises over damaged bytes
+    *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(AssertionError, OverflowError, OSError, struct.error),
+)
 _FIRST = 3  # names that a message spells out; the rest is a count
 
 
@@ -70,7 +75,7 @@ def find_checkpoint(where: str | Path) -> Path:
         return _in_folder(path)
     if not path.is_file():
         raise BadInput(f"checkpoint {where} does not exist; give a file, folder or hf:// address")
-    if path.suffix not in SUFFIXES:
+    if not _has_suffix(path.name):
         raise BadInput(f"checkpoint {where}: its name should end in {', '.join(SUFFIXES)}")
     return path
 
@@ -130,10 +135,15 @@ def _some(names: list[str]) -> str:
     return f"{', '.join(names[:_FIRST])}{more}"
 
 
+def _has_suffix(name: str) -> bool:
+    """Return whether a file is called like a checkpoint; GeoAware-SC's ends in .PTH."""
+    return name.lower().endswith(SUFFIXES)
+
+
 def _in_folder(folder: Path) -> Path:
     """Return the checkpoint of a folder: `model_best`, as the CATs family names it, or the only."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
-    best = [path for path in files if path.stem == "model_best"] or files
+    files = sorted(path for path in folder.iterdir() if _has_suffix(path.name))
+    best = [path for path in files if path.name.partition(".")[0] == "model_best"] or files
     if not best:
         raise BadInput(f"checkpoint {folder}: no {', '.join(SUFFIXES)} in this folder")
     if len(best) > 1:
@@ -147,7 +157,7 @@ def _from_hub(address: str) -> Path:
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415 -- as above
 
     parts = _HUB.fullmatch(address)
-    if parts is None or Path(parts["file"]).suffix not in SUFFIXES:
+    if parts is None or not _has_suffix(parts["file"]):
         raise BadInput(f"checkpoint {address!r}: write hf://org/repo/file.safetensors@revision")
     try:
         return Path(hf_hub_download(parts["repo"], parts["file"], revision=parts["revision"]))
@@ -182,8 +192,8 @@ def _read_torch(path: Path) -> object:
             f"checkpoint {path} holds more than tensors ({names}), could execute code on loading "
             f"and is refused; save its state_dict alone, or as safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, struct.error) as error:
-        raise BadInput(damaged) from error  # whatever its reader stumbles on
+    except _STUMBLES as error:
+        raise BadInput(damaged) from error
 
 
 def _numpy_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:

@@ -22,7 +22,7 @@ _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")  # subfolders
 class Diffusion:
     """The networks of a latent diffusion model at one timestep, read at one up block."""
 
-    unet: Any  # ends behind the block
+    unet: Any  # ends behind the block, if one is read
     autoencoder: Any  # its encoder only
     text_encoder: Any
     tokenizer: Any
@@ -32,6 +32,11 @@ class Diffusion:
     timestep: int
     weights: str  # SHA-256 over the tensors of what is run
     prompts: dict[str, Tensor] = field(default_factory=dict)  # embeddings, as they are asked for
+
+    @property
+    def unit(self) -> int:
+        """How many pixels of a picture the UNet's coarsest cell is wide."""
+        return _unit(self.unet, self.autoencoder)
 
     def latent_shape(self, side: int) -> tuple[int, int, int]:
         """Return channels, rows and columns of the latents of a square picture."""
@@ -60,14 +65,14 @@ class Diffusion:
             prompt: What the UNet is told.
             batch_size: How many of the ensemble it takes at once.
         """
-        told = self._told(prompt)
+        told = self.told(prompt)
         total = torch.zeros((), device=self.device)
         for some in torch.split(latents, batch_size):
             found = self.unet(some, self.timestep, told.expand(len(some), -1, -1)).sample
             total = total + found.float().sum(dim=0)
         return total / len(latents)
 
-    def _told(self, prompt: str) -> Tensor:
+    def told(self, prompt: str) -> Tensor:
         """Return (1, tokens, channels), the embedding of a prompt."""
         if prompt not in self.prompts:
             length = min(
@@ -86,7 +91,7 @@ class Diffusion:
 
 
 def load_diffusion(
-    checkpoint: str, timestep: int, block: int, side: int, how: Execution
+    checkpoint: str, timestep: int, block: int | None, side: int, how: Execution, name: str = "dift"
 ) -> Diffusion:
     """Return a model from a folder in the layout of diffusers, or from the Hub.
 
@@ -95,15 +100,16 @@ def load_diffusion(
     Args:
         checkpoint: A folder, or hf://org/repo@revision.
         timestep: Of the diffusion process.
-        block: The up block that is read.
+        block: The up block that is read; None keeps the whole UNet.
         side: Of the square pictures.
         how: Device and precision.
+        name: What the matcher is called, for messages.
 
     Raises:
         BadInput: If diffusers is not installed, there is no such model, its weights are
             incomplete, or it has no such timestep, block or side.
     """
-    diffusers, transformers = _libraries()
+    diffusers, transformers = _libraries(name)
     where = _where(checkpoint)
     with _quiet(transformers):
         scheduler = _read(diffusers.DDIMScheduler, where, "scheduler", checkpoint)
@@ -112,8 +118,9 @@ def load_diffusion(
         unet = _network(diffusers.UNet2DConditionModel, where, "unet", checkpoint)
         autoencoder = _network(diffusers.AutoencoderKL, where, "vae", checkpoint)
         text = _network(transformers.CLIPTextModel, where, "text_encoder", checkpoint)
-    _check_side(side, _scale(autoencoder) * 2**unet.num_upsamplers)
-    _cut(unet, block)
+    check_side(side, _unit(unet, autoencoder), name)
+    if block is not None:
+        _cut(unet, block)
     autoencoder.decoder = None
     networks = nn.ModuleDict({"unet": unet, "vae": autoencoder, "text_encoder": text})
     frozen(networks, how)
@@ -130,13 +137,13 @@ def load_diffusion(
     )
 
 
-def _libraries() -> tuple[Any, Any]:
+def _libraries(name: str) -> tuple[Any, Any]:
     """Return diffusers and transformers."""
     try:
         import diffusers  # noqa: PLC0415 -- an extra, and slow to import
         import transformers  # noqa: PLC0415 -- as above
     except ModuleNotFoundError as error:
-        raise BadInput(f"dift needs {error.name}; pip install 'spairc[diffusion]'") from None
+        raise BadInput(f"{name} needs {error.name}; pip install 'spairc[diffusion]'") from None
     return diffusers, transformers
 
 
@@ -213,11 +220,16 @@ def _scale(autoencoder: Any) -> int:
     return int(2 ** (len(autoencoder.config.block_out_channels) - 1))
 
 
-def _check_side(side: int, unit: int) -> None:
+def _unit(unet: Any, autoencoder: Any) -> int:
+    """Return how many pixels a UNet's coarsest cell is wide."""
+    return int(_scale(autoencoder) * 2**unet.num_upsamplers)
+
+
+def check_side(side: int, unit: int, name: str) -> None:
     """Raise BadInput unless the UNet can halve the latents as often as it does."""
     if side % unit:
         nearest = max(1, round(side / unit)) * unit
-        raise BadInput(f"side {side}: dift takes multiples of {unit}, the nearest is {nearest}")
+        raise BadInput(f"side {side}: {name} takes multiples of {unit}, the nearest is {nearest}")
 
 
 def _cut(unet: Any, block: int) -> None:

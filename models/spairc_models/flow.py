@@ -18,7 +18,9 @@ def coordinates(cells: int) -> nn.Parameter:
     return nn.Parameter(torch.linspace(-1, 1, cells, dtype=torch.float64).float())
 
 
-def soft_argmax(scores: Tensor, x_normal: Tensor, y_normal: Tensor) -> Tensor:
+def soft_argmax(
+    scores: Tensor, x_normal: Tensor, y_normal: Tensor, temperature: float = TEMPERATURE
+) -> Tensor:
     """Return where the second picture answers each cell, (B, 2, N), x then y, from -1 to 1.
 
     It is the mean place under a softmax over the second picture's cells.
@@ -27,8 +29,10 @@ def soft_argmax(scores: Tensor, x_normal: Tensor, y_normal: Tensor) -> Tensor:
         scores: (B, h w, N), the cells of the second picture along the middle axis.
         x_normal: (w,) the places of the columns; trained with the network.
         y_normal: (h,) the places of the rows.
+        temperature: Of the softmax.
     """
-    weights = torch.unflatten(_weights(scores), 1, (len(y_normal), len(x_normal)))
+    flat = _weights(scores, temperature)
+    weights = torch.unflatten(flat, 1, (len(y_normal), len(x_normal)))
     # Row by row first: one sum over thousands of cells would lose the last digits.
     readers = torch.stack([x_normal, torch.ones_like(x_normal)])
     by_row = readers @ weights  # (B, h, 2, N): x times weight, weight
@@ -37,21 +41,22 @@ def soft_argmax(scores: Tensor, x_normal: Tensor, y_normal: Tensor) -> Tensor:
     return torch.stack([x_sum, y_sum], dim=1) / mass.unsqueeze(1)
 
 
-def confidence(scores: Tensor) -> Tensor:
+def confidence(scores: Tensor, temperature: float = TEMPERATURE) -> Tensor:
     """Return (B, N): the largest share under the softmax that `soft_argmax` takes the mean of.
 
     Args:
         scores: (B, K, N), the cells of the second picture along the middle axis.
+        temperature: Of the softmax.
     """
-    return _weights(scores).sum(dim=1).reciprocal()
+    return _weights(scores, temperature).sum(dim=1).reciprocal()
 
 
-def _weights(scores: Tensor) -> Tensor:
+def _weights(scores: Tensor, temperature: float) -> Tensor:
     """Return the exponentials of a softmax along the middle axis; the largest is 1."""
     # The largest score goes before the division, which would round large scores coarsely.
     whole = scores.to(torch.promote_types(scores.dtype, torch.float32))
     shifted = whole - whole.detach().amax(dim=1, keepdim=True)
-    return shifted.div_(TEMPERATURE).exp_()
+    return shifted.div_(temperature).exp_()
 
 
 def flow_at(mapping: Tensor, numbers: Tensor, side: int) -> Tensor:

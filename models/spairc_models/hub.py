@@ -11,7 +11,8 @@ the repository fetches or loads of its own accord is its own affair.
 
 An entry returns a matcher, or a `torch.nn.Module` whose features are then compared. It gets the
 options that it names. Weights reach a matcher as its option `state_dict`, a mapping from names to
-tensors; a module's are loaded strictly.
+tensors; a module's are loaded strictly. A module that matches pairs by itself, as MARCO's, is one
+with `pairs` (`pair_network`).
 """
 
 import hashlib
@@ -35,17 +36,19 @@ from spairc_models.backbone import built
 from spairc_models.checkpoint import read_checkpoint
 from spairc_models.isolation import Isolated, Repository
 from spairc_models.module_features import module_matcher
+from spairc_models.pair_network import pair_matcher
 
 _GITHUB = re.compile(r"(?P<owner>[\w.-]+)/(?P<repo>[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _NOT_FOUND = 404
 
 
-def repository_matcher(name: str, /, **options: Any) -> Matcher:
+def repository_matcher(name: str, /, *, pairs: bool = False, **options: Any) -> Isolated:
     """Return the matcher that an entry of a repository makes, or that its network is made into.
 
     Args:
         name: "hub:owner/repo:entry", "hub:/path:entry" or "repo:/path:package.module:Name".
-        options: The entry's own, and for a network those of `module_matcher`.
+        pairs: Whether its network takes pairs and points, instead of giving features.
+        options: The entry's own, and for a network those of `module_matcher`, or `pair_matcher`.
 
     Raises:
         BadInput: If there is no such repository or entry, it cannot be fetched, something that it
@@ -58,7 +61,8 @@ def repository_matcher(name: str, /, **options: Any) -> Matcher:
         raise BadInput(f"model {name!r} is no class or function")
     if path.startswith("hubconf:"):
         _check_dependencies(repository, name)
-    taken, left = _shared_out(entry, options)
+    maker = pair_matcher if pairs else module_matcher
+    taken, left = _shared_out(entry, options, maker)
     details: dict[str, Any] = {}
     if "state_dict" in _named(entry) and "checkpoint" in left:
         checkpoint = read_checkpoint(left.pop("checkpoint"))
@@ -66,11 +70,13 @@ def repository_matcher(name: str, /, **options: Any) -> Matcher:
     check_options(name, entry, (), taken)
     with repository.active():
         made: Any = built(lambda: _called(entry, taken, name))
-        if isinstance(made, nn.Module) and not callable(getattr(made, "match", None)):
-            both = {option: value for option, value in taken.items() if option in _MODULE_OPTIONS}
-            matcher: Matcher = module_matcher(made, shown, **both, **_checked(left, entry, name))
-        elif left:
-            raise BadInput(f"model {name!r} takes no {', '.join(left)}; it takes {_list(entry)}")
+        if isinstance(made, nn.Module) and (pairs or not callable(getattr(made, "match", None))):
+            own = _checked(left, entry, name, maker)
+            both = {key: value for key, value in taken.items() if key in _own(maker)}
+            matcher: Matcher = maker(made, shown, **both, **own)
+        elif pairs or left:
+            unknown = [*left, *(["pairs"] if pairs else [])]
+            raise BadInput(f"model {name!r} takes no {', '.join(unknown)}; it takes {_list(entry)}")
         else:
             matcher = as_matcher(name, made)
     isolated = Isolated(matcher, repository)
@@ -178,7 +184,7 @@ def _weights_advice(name: str, error: OSError) -> str:
 
 
 def _shared_out(
-    entry: Callable[..., Any], options: Mapping[str, Any]
+    entry: Callable[..., Any], options: Mapping[str, Any], maker: Callable[..., Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options that the entry takes, and those that are left.
 
@@ -190,24 +196,31 @@ def _shared_out(
         option: value
         for option, value in options.items()
         if option != "checkpoint"
-        and (option in _named(entry) or (any_name and option not in _MODULE_OPTIONS))
+        and (option in _named(entry) or (any_name and option not in _own(maker)))
     }
     return taken, {option: value for option, value in options.items() if option not in taken}
 
 
-def _checked(left: dict[str, Any], entry: Callable[..., Any], name: str) -> dict[str, Any]:
+def _checked(
+    left: dict[str, Any], entry: Callable[..., Any], name: str, maker: Callable[..., Any]
+) -> dict[str, Any]:
     """Return the options left for a network's matcher.
 
     Raises:
         BadInput: If it takes no such option, or no such value.
     """
-    if unknown := [option for option in left if option not in _MODULE_OPTIONS]:
+    if unknown := [option for option in left if option not in _own(maker)]:
         raise BadInput(
             f"model {name!r} takes no {', '.join(unknown)}; it takes {_list(entry)}; as a network "
-            f"also {', '.join(_MODULE_OPTIONS)}"
+            f"also {', '.join(_own(maker))}"
         )
-    check_options(name, module_matcher, ("network", "name"), left)
+    check_options(name, maker, ("network", "name"), left)
     return left
+
+
+def _own(maker: Callable[..., Any]) -> list[str]:
+    """Return the options of what makes a matcher of a network and its name."""
+    return _named(maker)[2:]
 
 
 def _parameters(entry: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -233,6 +246,3 @@ def _code_hash(repository: Repository, folder: Path) -> str:
         digest.update(f"{file.resolve().relative_to(folder.resolve()).as_posix()}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-_MODULE_OPTIONS = _named(module_matcher)[2:]  # without the network and its name

@@ -4,10 +4,14 @@ All cosines of two pictures' features are convolved three times over their four 
 matches support the ones beside them; before and after, those that are not mutual best are damped.
 The consensus is asked from either picture's side and the answers are added up.
 
-Pictures of 400 x 400 and points are those of `corner_aligned`, the points by way of its square; the
-trunk gives 25 x 25 cells. Each cell of the first picture is answered by its best cell of the
-second; a point by the four cells around it, bilinearly. What lies beyond the last cell the
-published evaluation reads past the end; here it is read as what lies before the first one is.
+The input is `corner_aligned`'s, 400 x 400 pixels, of which the trunk makes 25 x 25 cells. Of the
+two rules by which the published program counts points, this is the one of its evaluation on
+PF-PASCAL ("scnet"): both pictures' points are scaled to a square of 224 pixels first (`SCNET`).
+The other one ("pf") counts in each picture's own pixels.
+
+Each cell of the first picture is answered by its best cell of the second; a point by the four cells
+around it, bilinearly. A point beyond the last cells' centres the published evaluation reads past
+the end of its table; here it is read as one before the first cells' centres is.
 """
 
 import itertools
@@ -76,7 +80,7 @@ class Consensus(nn.Module):
         for layer in self.conv:
             if isinstance(layer, Conv4d):
                 kernels = torch.stack(layer.both_ways())
-                x = convolve(x, Layer(kernels, torch.stack([layer.bias] * 2))).relu()
+                x = convolve(x, Layer(kernels, torch.stack([layer.bias] * 2))).relu_()
         return x.sum(dim=(1, 2))
 
 

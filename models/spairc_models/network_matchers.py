@@ -37,7 +37,6 @@ from spairc_models.networks import (
     NETWORKS,
     Weighted,
     Weights,
-    cats_settings,
     load_network,
     weighted_network,
 )
@@ -80,7 +79,8 @@ def cats_matcher(  # noqa: PLR0913 -- each is a setting of its own; all but one 
         BadInput: If any of them is not to be had, or the checkpoint is of another network.
     """
     known: dict[str, Any] = {"hyperpixels": _layers(hyperpixels), "heads": heads}
-    wanted = Weights(checkpoint, weights, partial(cats_settings, **known))
+    settings = lookup(NETWORKS, name, "network").settings
+    wanted = Weights(checkpoint, weights, partial(settings, **known))
     how = replace(execution(device, precision, batch_size), compiled=compiled)
     return _matcher(name, wanted, how)
 

@@ -19,6 +19,7 @@ from spairc.types import BadInput
 from spairc_models import MODELS, cnngeo, ncnet
 from spairc_models.backbone import RANDOM
 from spairc_models.cats import PRESETS, CATs, settings_of
+from spairc_models.cats import Settings as CATsSettings
 from spairc_models.catspp import CATsPlusPlus
 from spairc_models.checkpoint import (
     Checkpoint,
@@ -93,6 +94,9 @@ def _none(_: Shapes) -> Settings:
     return {}
 
 
+# SemiMatch's CATs reads its flow with this softer softmax in training, validation and test: its
+# `forward` takes the temperature from the settings that are saved beside the weights.
+SEMIMATCH_TEMPERATURE = 0.1
 _CATS = Network(256, CATs, cats_settings)
 _CATSPP = Network(512, CATsPlusPlus, _none)
 NETWORKS: Mapping[str, Network] = {
@@ -102,7 +106,11 @@ NETWORKS: Mapping[str, Network] = {
     "scorrsan": Network(256, SCorrSAN, _scorrsan_settings),
     "transformatcher": Network(240, TransforMatcher, _none),
     "chm": Network(240, CHM, _none),
-    "semimatch-cats": _CATS,
+    "semimatch-cats": Network(
+        256,
+        partial(CATs, settings=CATsSettings(temperature=SEMIMATCH_TEMPERATURE)),
+        partial(cats_settings, temperature=SEMIMATCH_TEMPERATURE),
+    ),
     "matchme-cats": _CATS,
     "matchme-catspp": _CATSPP,
     "dhpf": Network(240, DHPF, _none),
@@ -195,7 +203,7 @@ def _recorded(name: str, wanted: Architecture, checkpoint: Checkpoint) -> Weight
     Raises:
         BadInput: If it is not of this architecture, or the weights do not fit it.
     """
-    if NETWORKS[name].make is not lookup(NETWORKS, wanted.name, "network").make:
+    if _class_of(name) is not _class_of(wanted.name):
         raise BadInput(
             f"checkpoint {checkpoint.origin} does not fit {name}: it is a checkpoint of a "
             f"{wanted.name} that spairc train trained"
@@ -203,6 +211,12 @@ def _recorded(name: str, wanted: Architecture, checkpoint: Checkpoint) -> Weight
     network = make_recorded(wanted)
     _load(network, checkpoint, name)
     return Weighted(network, checkpoint.sha256, wanted.side)
+
+
+def _class_of(name: str) -> Callable[..., nn.Module]:
+    """Return what makes a network, whatever settings it is given."""
+    make = lookup(NETWORKS, name, "network").make
+    return make.func if isinstance(make, partial) else make
 
 
 def _load(network: nn.Module, checkpoint: Checkpoint, name: str) -> None:

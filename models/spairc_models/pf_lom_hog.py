@@ -11,11 +11,13 @@ from importlib.metadata import version
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, kron, vstack
+from scipy.spatial.distance import cdist
 
 from spairc.types import Image, Points, Query
-from spairc_models.plain_matcher import PlainMatcher
+from spairc_models.plain_matcher import PlainMatcher, plain_details
 from spairc_models.preprocessing import Preprocessing
 
 Values: TypeAlias = NDArray[np.float32]
@@ -26,7 +28,7 @@ _SHAPES = ((1.0, 1.0), (1.25, 0.8), (0.8, 1.25))  # factors of width and height
 _OVERLAP = 3  # windows lie a third of their side apart
 _CELLS, _ORIENTATIONS = 6, 9  # a window has 6 x 6 cells
 _CLIP = 0.2  # Dalal and Triggs
-_NEAR = np.array([0.12 * SIDE, 0.12 * SIDE, 0.4])  # deviations: x, y, log of the size
+_NEAR = np.array([0.12 * SIDE, 0.12 * SIDE, 0.4], np.float32)  # deviations: x, y, log of the size
 _STEPS = 5  # towards the middle of the neighbours' offsets
 _TINY = 1e-6
 
@@ -43,20 +45,13 @@ class Windows:
 
 def pf_lom_hog_matcher() -> PlainMatcher:
     """Return the matcher; a point moves as the best matched window around it does."""
+    proposals = f"{len(windows().corners)} sliding windows"
     return PlainMatcher(
         name="pf-lom-hog",
         preprocessing=Preprocessing(SIDE),
         describe=described,
         find=_found,
-        details={
-            "device": "cpu",
-            "precision": "float32",
-            "side": SIDE,
-            "resize": "squash",
-            "weights": "none needed",
-            "proposals": f"{len(windows().corners)} sliding windows",
-            "scipy": version("scipy"),
-        },
+        details=plain_details(SIDE, proposals=proposals, scipy=version("scipy")),
     )
 
 
@@ -66,10 +61,8 @@ def windows() -> Windows:
     sizes = [(side * wide, side * high) for side in _WINDOWS for wide, high in _SHAPES]
     boxes = np.array([box for size in sizes for box in _spread(*size)], dtype=np.float32)
     first, last = boxes[:, :2], boxes[:, 2:]
-    common = np.minimum(last[:, None], last) - np.maximum(first[:, None], first)
-    centres = (first + last) / 2
-    places = np.column_stack([centres, np.log((last - first).prod(axis=1)) / 2])
-    overlap = (common > 0).all(axis=2)
+    places = np.column_stack([(first + last) / 2, np.log((last - first).prod(axis=1)) / 2])
+    overlap = (np.minimum(last[:, None], last) > np.maximum(first[:, None], first)).all(axis=2)
     return Windows(boxes, places.astype(np.float32), np.asarray(overlap, np.float32), _cells(boxes))
 
 
@@ -91,29 +84,23 @@ def _cells(boxes: Values) -> Any:
         common = np.minimum(ends[1:], pixels + 1) - np.maximum(ends[:-1], pixels)
         return csr_array(common.clip(0).astype(np.float32))
 
-    return vstack(
-        [kron(shares(top, bottom), shares(left, right)) for left, top, right, bottom in boxes],
-        format="csr",
-    )
+    each = [kron(shares(top, bottom), shares(left, right)) for left, top, right, bottom in boxes]
+    return vstack(each, format="csr")
 
 
 def described(square: Image) -> Values:
     """Return (windows, channels) histograms less the picture's mean, of length 1: for whitening."""
     histograms = windows().cells @ _orientations(square).reshape(-1, _ORIENTATIONS)
     cells = histograms.reshape(-1, _CELLS, _CELLS, _ORIENTATIONS)
-    count = _CELLS - 1
-    blocks = np.concatenate(
-        [cells[:, y : y + count, x : x + count] for y in (0, 1) for x in (0, 1)], axis=3
-    )
-    clipped = np.minimum(_unit(blocks), _CLIP)
+    blocks = sliding_window_view(cells, (2, 2), axis=(1, 2))  # windows, 5, 5, 9, 2, 2
+    clipped = np.minimum(_unit(blocks.reshape(*blocks.shape[:3], -1)), _CLIP)
     features = _unit(clipped).reshape(len(cells), -1)
     return _unit(features - features.mean(axis=0))
 
 
 def _orientations(square: Image) -> Values:
     """Return (SIDE, SIDE, 9): each pixel's gradient, shared by the two nearest orientations."""
-    grey = square.astype(np.float32).mean(axis=2)
-    down, right = np.gradient(grey)
+    down, right = np.gradient(square.astype(np.float32).mean(axis=2))
     places = np.arctan2(down, right) % np.pi / np.pi * _ORIENTATIONS
     turns = np.abs(places[:, :, None] - np.arange(_ORIENTATIONS))
     apart = np.minimum(turns, _ORIENTATIONS - turns)
@@ -129,27 +116,23 @@ def _found(query: Query) -> Points:
     """Return where points of the source's square are in the target's, inside of it."""
     pattern = windows()
     scores = local_scores(query.source @ query.target.T, pattern)
-    best, strength = scores.argmax(axis=1), scores.max(axis=1)
     left_top, right_bottom = pattern.corners[:, :2], pattern.corners[:, 2:]
     points = query.points[:, None]
     around = ((points >= left_top) & (points <= right_bottom)).all(axis=2)
-    # A point outside of every window has the strongest of all.
-    around |= ~np.any(around, axis=1)[:, None]
-    chosen = np.where(around, strength, -1).argmax(axis=1)
-    target = best[chosen]
+    # Scores are at most 1: the best matched window around a point; where there is none, of all.
+    chosen = (2.0 * around + scores.max(axis=1)).argmax(axis=1)
     share = (query.points - left_top[chosen]) / (right_bottom - left_top)[chosen]
+    target = scores[chosen].argmax(axis=1)
     found = left_top[target] + share * (right_bottom - left_top)[target]
     return np.asarray(found, dtype=np.float64).clip(0, SIDE)
 
 
 def local_scores(cosines: Values, pattern: Windows) -> Values:
     """Return (N, N) cosines, where positive, times how near the offset is to the expected one."""
-    places = pattern.places / _NEAR.astype(np.float32)
+    places: Values = pattern.places / _NEAR
     offsets = places[cosines.argmax(axis=1)] - places
     expected = places + middles(offsets, pattern.overlap)
-    squares = np.square(expected).sum(axis=1)[:, None] + np.square(places).sum(axis=1)
-    distances = squares - 2 * expected @ places.T
-    return np.asarray(cosines.clip(0) * np.exp(-distances / 2))
+    return np.asarray(cosines.clip(0) * np.exp(-cdist(expected, places, "sqeuclidean") / 2))
 
 
 def middles(offsets: Values, neighbours: Values) -> Values:
@@ -162,7 +145,5 @@ def middles(offsets: Values, neighbours: Values) -> Values:
     shares = neighbours
     for _ in range(_STEPS + 1):
         found = shares @ offsets / shares.sum(axis=1, keepdims=True)
-        squares = np.square(found).sum(axis=1)[:, None] + np.square(offsets).sum(axis=1)
-        distances = np.sqrt((squares - 2 * found @ offsets.T).clip(0))
-        shares = neighbours / (distances + np.float32(0.01))
+        shares = np.asarray(neighbours / (cdist(found, offsets) + 0.01), np.float32)
     return np.asarray(found)

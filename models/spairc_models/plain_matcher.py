@@ -30,3 +30,15 @@ class PlainMatcher:
         frame = self.preprocessing.frame
         points = frame(query.source_size).from_original(query.points)
         return frame(query.target_size).to_original(self.find(replace(query, points=points)))
+
+
+def plain_details(side: int, **others: str | float) -> Mapping[str, str | int | float]:
+    """Return what a run's record says of such a matcher, whose squares are so wide, and more."""
+    return {
+        "device": "cpu",
+        "precision": "float32",
+        "side": side,
+        "resize": "squash",
+        "weights": "none needed",
+        **others,
+    }

@@ -21,6 +21,7 @@ from spairc_models.cats import CATs
 from spairc_models.cats import Settings as CATsSettings
 from spairc_models.catspp import CATsPlusPlus
 from spairc_models.catspp import Settings as CATsPlusPlusSettings
+from spairc_models.flow import TEMPERATURE
 from spairc_models.mobilenet import MobileNet
 from spairc_models.resnet import RESNET_101, ResNet
 from spairc_models.scorrsan import CELLS, SCorrSAN
@@ -39,6 +40,7 @@ class Architecture:
     blocks: tuple[int, ...] = RESNET_101  # bottlenecks of a ResNet's stages
     width: int = 64  # of a ResNet
     layers: tuple[int, ...] = ()  # of the trunk: those that CATs reads, SCorrSAN's one
+    temperature: float = TEMPERATURE  # of the soft-argmax; another one is for CATs alone
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Architecture":
@@ -76,7 +78,9 @@ TRUNKS: Mapping[str, Callable[[Architecture], Any]] = {
 
 def _cats(wanted: Architecture) -> nn.Module:
     """Return a CATs."""
-    settings = CATsSettings(hyperpixels=wanted.layers, cells=wanted.cells)
+    settings = CATsSettings(
+        hyperpixels=wanted.layers, cells=wanted.cells, temperature=wanted.temperature
+    )
     return CATs(settings, TRUNKS[wanted.trunk](wanted), side=wanted.side)
 
 
@@ -120,6 +124,11 @@ def make_recorded(wanted: Architecture, seed: int = 0) -> nn.Module:
     make = lookup(MAKERS, wanted.name, "network in training")
     with torch.device("meta"):  # numbers, no memory
         last = len(lookup(TRUNKS, wanted.trunk, "trunk")(wanted).channels) - 1
+    if wanted.temperature != TEMPERATURE and wanted.name != "cats":
+        raise BadInput(
+            f"network.temperature {wanted.temperature}: {wanted.name} reads its flow at "
+            f"{TEMPERATURE}; only cats can be told another"
+        )
     beyond = [layer for layer in wanted.layers if not 0 <= layer <= last]
     if beyond and wanted.name != "catspp":
         raise BadInput(f"network.layers: {beyond} of a trunk whose last is {last}")
@@ -147,7 +156,7 @@ def registered(model: str) -> Registered | None:
         checkpoint, digest, network = told["checkpoint"], told["sha256"], told["network"]
     except KeyError as error:
         raise BadInput(f"{entry} lacks {error}; remove it, or give --checkpoint FILE") from None
-    if not Path(checkpoint).is_file():
+    if not _is_file(checkpoint):
         raise BadInput(
             f"model {model!r} was trained, but {checkpoint} is gone; train again, give "
             f"--checkpoint FILE, or remove {entry}"
@@ -172,11 +181,19 @@ def recorded_beside(weights: Path) -> Architecture | None:
     return None if network is None else Architecture.of(network)
 
 
+def _is_file(name: object) -> bool:
+    """Return whether a name out of a record is a file's."""
+    try:
+        return isinstance(name, str) and Path(name).is_file()
+    except (OSError, ValueError):  # far too long, or with a NUL
+        return False
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Return a JSON file's table."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} is damaged ({error}); remove it") from None
     if not isinstance(content, dict):
         raise BadInput(f"{path} is damaged (no table); remove it")

@@ -142,7 +142,7 @@ def contiguous_gradient(features: Tensor) -> Tensor:
     innermost, as they do behind a linear layer. Every trunk that is trained needs this.
     """
     if features.requires_grad:
-        features.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+        features.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]  # torch's own
     return features
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spairc.types import Points, Query
 from spairc_models.classical import SIFT_SIDE, Grid, sift_grid, unit_grid
-from spairc_models.plain_matcher import PlainMatcher
+from spairc_models.plain_matcher import PlainMatcher, plain_details
 from spairc_models.preprocessing import Preprocessing
 from spairc_models.readout import cell_corners
 
@@ -38,15 +38,7 @@ def sift_flow_matcher() -> PlainMatcher:
         preprocessing=preprocessing,
         describe=lambda square: unit_grid(sift_grid(square)),
         find=_found,
-        details={
-            "device": "cpu",
-            "precision": "float32",
-            "side": SIFT_SIDE,
-            "resize": "squash",
-            "weights": "none needed",
-            "opencv": cv2.getVersionString(),
-            "rounds": _ROUNDS,
-        },
+        details=plain_details(SIFT_SIDE, opencv=cv2.getVersionString(), rounds=_ROUNDS),
     )
 
 

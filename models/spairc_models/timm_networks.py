@@ -4,9 +4,13 @@ A layer is an index: of a block of a transformer, of a stage of a hierarchical n
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spairc.lookup import lookup
 from spairc.types import BadInput
@@ -64,6 +68,59 @@ def timm_backbone(name: str, wanted: Wanted, how: Execution) -> Backbone:
         maps=_Intermediates(frozen(network, how), indices),
     )
     return checked(backbone, how)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """A timm network that gives one embedding per picture, as CLIP's do."""
+
+    network: Any
+    side: int  # pixels
+    mean: Tensor  # (3, 1, 1)
+    std: Tensor
+
+    @property
+    def channels(self) -> int:
+        """Of an embedding."""
+        return int(self.network.num_classes)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return (B, channels) of squares (B, 3, side, side) in [0, 1], of whatever side.
+
+        They are resized as torchvision did tensors when CLIP's users wrote their programs:
+        bicubically, without a filter against aliasing.
+        """
+        resized = functional.interpolate(pictures, (self.side, self.side), mode="bicubic")
+        found: Tensor = self.network((resized - self.mean) / self.std)
+        return found.float()
+
+
+def timm_embedder(name: str, checkpoint: str | Path | None, how: Execution) -> tuple[Embedder, str]:
+    """Return a timm network that embeds whole pictures, and the SHA-256 of its weights.
+
+    Args:
+        name: As timm calls it.
+        checkpoint: Its weights; timm's own if not given.
+        how: Device and precision.
+
+    Raises:
+        BadInput: As `timm_backbone`.
+    """
+    timm = _timm(name)
+    config = timm.models.get_pretrained_cfg(name)
+    if checkpoint is None:
+        network = _published(timm, name, {})
+        digest = state_hash(network)
+    else:
+        network = built(lambda: timm.create_model(name, pretrained=False))
+        found = read_checkpoint(checkpoint)
+        load_strictly(network, found, f"timm:{name}")
+        digest = found.sha256
+    mean, std = (
+        torch.tensor(values, device=how.device).reshape(3, 1, 1)
+        for values in (config.mean, config.std)
+    )
+    return Embedder(frozen(network, how), config.input_size[-1], mean, std), digest
 
 
 class _Intermediates:

@@ -1,13 +1,13 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it.
 
-Exit codes: 0 done; 1 `verify`, `doctor` or `leaderboard check` found faults, or Ctrl-C; 2
-something in the input is wrong, told in one line. To add a command: a function in one of these
-files, a line below.
+Exit codes: 0 done; 1 `verify`, `doctor` or `leaderboard check` found faults, `reproduce` did not
+reproduce, or Ctrl-C; 2 something in the input is wrong, told in one line. To add a command: a
+function in one of these files, a line below.
 """
 
 import click
 
-from spairc.cli import build, compare, evaluate, leaderboard, report, start, train
+from spairc.cli import build, compare, evaluate, leaderboard, report, reproduce, start, train
 from spairc.cli.common import Group
 
 COMMANDS = (
@@ -27,6 +27,7 @@ COMMANDS = (
     report.score,
     report.fit_protocol,
     train.train,
+    reproduce.reproduce,
     leaderboard.push,
     leaderboard.leaderboard,
 )

@@ -23,6 +23,8 @@ def demo(out: Path) -> None:
     The photographs came with the installation.
 
     Two matchers that need no weights run under all 76 conditions.
+
+    Example: spairc demo --out spairc-demo
     """
     from spairc.demo.run import run_demo
 
@@ -131,7 +133,10 @@ def convert(checkpoint: str, out: Path) -> None:
 @click.command(name="list")
 @click.argument("kind", type=click.Choice([*_TABLES, "recipes"]))
 def list_names(kind: str) -> None:
-    """Show models, corruptions, datasets, protocols or recipes."""
+    """Show models, corruptions, datasets, protocols or recipes.
+
+    Example: spairc list protocols
+    """
     from spairc.catalogue import CATALOGUES
 
     click.echo(recipes() if kind == "recipes" else CATALOGUES[kind]())

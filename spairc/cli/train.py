@@ -12,14 +12,15 @@ from spairc.cli.common import FOLDER, QUIET, is_quiet, progress
 if TYPE_CHECKING:
     from matchme_train.checkpoints import RunFolder
     from matchme_train.loop import Progress
+    from matchme_train.recipe import Recipe
     from matchme_train.train import Prepared
 
 
 @click.command()
 @click.argument("recipe")
-@click.option("--root", type=FOLDER, required=True, help="SPair-71k's folder.")
+@click.option("--root", type=FOLDER, required=True, help="SPair-71k's folder, or PF-PASCAL's.")
 @click.option("--unlabelled", type=FOLDER, help="PASCAL VOC 2012, or folders named as categories.")
-@click.option("--from-checkpoint", help="The first annotator, in place of training one.")
+@click.option("--from-checkpoint", help="The first annotator, or what is tuned further.")
 @click.option("--out", type=FOLDER, help="The run's folder.  [default: runs/RECIPE]")
 @click.option("--epochs", type=int, help="Of each stage.  [default: the recipe's]")
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="May be repeated.")
@@ -76,8 +77,9 @@ def train(
         if wants_board:
             watches.append(stack.enter_context(board(folder / "tensorboard")))
         done = run(prepared, lambda told: [watch(told) for watch in watches])
-    _draw(done, chosen.model)
-    click.echo(_ending(prepared, register(done, chosen)))
+    _draw(done, chosen)
+    _draw_labels(prepared, done)
+    click.echo(_ending(prepared, register(done, chosen) if chosen.registers else None))
 
 
 def recipes() -> str:
@@ -89,8 +91,8 @@ def recipes() -> str:
     for name in recipe_names():
         recipe = load_recipe(name)
         score = "" if recipe.published is None else f"{recipe.published:.1f}"
-        rows.append((name, recipe.description, score, recipe.model))
-    header = ("recipe", "what it trains", "SPair-71k", "model")
+        rows.append((name, recipe.description, recipe.dataset, score, recipe.model))
+    header = ("recipe", "what it trains", "dataset", "PCK@0.1", "model")
     return as_columns(
         Table("PCK@0.1 on the test split as its paper reports it", header, tuple(rows))
     )
@@ -118,27 +120,59 @@ def _watcher(
     return watch
 
 
-def _draw(done: "RunFolder", title: str) -> None:
+def _draw(done: "RunFolder", recipe: "Recipe") -> None:
     """Draw how PCK on the validation pairs went, into the run's folder."""
     import csv
 
+    from matchme_train.tasks import TASKS
+    from spairc.protocols import PROTOCOLS
     from spairc.report.figures.save import save
     from spairc.report.figures.training import validation
 
+    metric = PROTOCOLS[TASKS[recipe.dataset].protocol].metric()
     with (done.path / "epochs.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    for path in save(validation(rows, title).figure, done.path, "validation"):
+    for path in save(validation(rows, recipe.model, metric).figure, done.path, "validation"):
         if path.suffix == ".png":
             click.echo(f"figure: {path}")
 
 
-def _ending(prepared: "Prepared", registered: Path) -> str:
+def _draw_labels(prepared: "Prepared", done: "RunFolder") -> None:
+    """Draw what MatchMe's annotators say of some pairs, into the run's folder."""
+    from matchme_train.shown import shown_labels
+    from spairc.report.canvas import save_picture
+    from spairc.report.matches import label_picture, stacked
+
+    for name, pairs in shown_labels(prepared.material, done, prepared.how):
+        pictures = [
+            label_picture(
+                each.first,
+                each.second,
+                each.given[each.drawn],
+                each.found[each.drawn],
+                each.confidence[each.drawn],
+                each.caption,
+            )
+            for each in pairs
+        ]
+        path = done.path / "pseudo-labels" / f"{name}.png"
+        save_picture(path, stacked(pictures))
+        click.echo(f"pseudo labels: {path}")
+
+
+def _ending(prepared: "Prepared", registered: Path | None) -> str:
     """Return what is told of a finished run."""
+    from matchme_train.tasks import TASKS
+
     recipe, out = prepared.request.recipe, prepared.request.out
-    lines = [f"weights: {out / 'model_best.safetensors'}", f"registered: {registered}"]
+    lines = [f"weights: {out / 'model_best.safetensors'}"]
+    if registered is not None:
+        lines.append(f"registered: {registered}")
     if recipe.published is not None:
+        named = f" --dataset {recipe.dataset} --protocol {TASKS[recipe.dataset].protocol}"
         lines.append(
             f"its paper reports {recipe.published:.1f} on the test split: "
             f"spairc eval --model {recipe.model} --checkpoint {out} --root {prepared.request.root}"
+            f"{'' if recipe.dataset == 'spair71k' else named}"
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Random numbers that a key and a position determine; `spairc.draws` is their definition."""
+"""Random numbers that a key and a position determine; docs/definition.md defines them."""
 
 import math
 from collections.abc import Iterator

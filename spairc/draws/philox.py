@@ -2,7 +2,7 @@
 
 A counter-based generator (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
 1, 2, 3", SC 2011): ten rounds of multiplying, exchanging and mixing in the key turn a counter of
-128 bits into 128 random bits. `spairc.draws` tells how counters number the draws.
+128 bits into 128 random bits. docs/definition.md tells how counters number the draws.
 """
 
 import numpy as np

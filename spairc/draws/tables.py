@@ -67,8 +67,8 @@ def poisson_tables(scale: int) -> PoissonTables:
     """Return the alias tables that draw a count of mean `grey * scale / 255` for every grey.
 
     The number of columns is the least power of two that a count of mean `scale` reaches with a
-    probability below 2**-32; counts are drawn given that they stay below it. `spairc.draws` tells
-    how the tables are filled.
+    probability below 2**-32; counts are drawn given that they stay below it. docs/definition.md
+    tells how the tables are filled.
     """
     columns = _columns(scale)
     weights = np.array([_weights(grey, scale, columns) for grey in range(GREY_LEVELS)])

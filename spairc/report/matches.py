@@ -1,5 +1,6 @@
 """Match pictures: where a pair's points were found, and where they should have been."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ RIGHT = (38, 190, 80)
 WRONG = (230, 40, 40)
 TRUTH = (255, 255, 255)
 _SHADOW = (0, 0, 0)
+_CONFIDENCE = ((68, 33, 253), (1, 145, 231), (84, 140, 37))  # red, green, blue at 0, 0.5, 1
 _TALL = 480  # pixels: smaller pictures are magnified by a whole number to about this height
 _GAP = 12  # pixels between source and target
 _FINE = 4  # lines are drawn so much larger, then reduced: Pillow's own are jagged
@@ -60,16 +62,88 @@ def match_picture(
         BadInput: If pictures and answers are not this pair's.
     """
     _check(source_image, target_image, pair, found)
-    layout = _layout(pair)
-    canvas = PIL.Image.new("RGB", layout.size, PAPER)
-    for image, corner in ((source_image, layout.source), (target_image, layout.target)):
-        magnified = image.repeat(layout.zoom, axis=0).repeat(layout.zoom, axis=1)
-        canvas.paste(PIL.Image.fromarray(magnified), (int(corner[0]), int(corner[1])))
+    layout = _layout(pair.source_size, pair.target_size)
+    canvas = _side_by_side(source_image, target_image, layout)
     right = _are_right(pair, found, alpha) if right is None else right
     lines = _lines(pair, found, right, layout)
     canvas.paste(lines, mask=lines)
     caption = f"{right.sum()} of {len(right)} points right"
     return _captioned(canvas, f"{label}: {caption}" if label else caption)
+
+
+def label_picture(
+    first_image: Image,
+    second_image: Image,
+    given: Points,
+    found: Points,
+    confidence: NDArray[np.float32],
+    caption: str,
+) -> Image:
+    """Return two pictures side by side, places of the first joined to where they were found.
+
+    The line's colour tells how confident the match is: dark violet for 0, yellow for 1.
+
+    Args:
+        first_image: Where the places are.
+        second_image: Where they were searched; of any size, as the first.
+        given: (N, 2) in pixels of the first.
+        found: (N, 2) in pixels of the second; drawn at the border if outside.
+        confidence: (N,) from 0 to 1; the more confident are drawn on top.
+        caption: Stands below.
+    """
+    sizes = [Size(*image.shape[1::-1]) for image in (first_image, second_image)]
+    layout = _layout(*sizes)
+    canvas = _side_by_side(first_image, second_image, layout)
+    size = (_FINE * layout.size.width, _FINE * layout.size.height)
+    sheet = PIL.Image.new("RGBA", size, (*_SHADOW, 0))
+    draw = PIL.ImageDraw.Draw(sheet)
+    starts, ends = (
+        _FINE * (corner + layout.zoom * (points + 0.5))
+        for corner, points in (
+            (layout.source, given),
+            (layout.target, found.clip(0, np.array(sizes[1]) - 1)),
+        )
+    )
+    for number in np.argsort(confidence, kind="stable"):
+        colour = confidence_colour(float(confidence[number]))
+        places = [tuple(each[number]) for each in (starts, ends)]
+        draw.line((*places[0], *places[1]), fill=(*colour, 200), width=2 * _FINE)
+        for place in places:
+            draw.circle(place, 4 * _FINE, fill=colour, outline=TRUTH, width=_FINE)
+    lines = sheet.resize(layout.size, PIL.Image.Resampling.BOX)
+    canvas.paste(lines, mask=lines)
+    return _captioned(canvas, caption)
+
+
+def confidence_colour(confidence: float) -> tuple[int, int, int]:
+    """Return the colour of a confidence from 0 to 1; it rises in lightness (after viridis)."""
+    red, green, blue = (
+        round(float(np.interp(confidence, (0, 0.5, 1), channel))) for channel in _CONFIDENCE
+    )
+    return red, green, blue
+
+
+def stacked(images: Sequence[Image]) -> Image:
+    """Return pictures below each other, at the left, on paper.
+
+    Args:
+        images: One or more.
+    """
+    width = max(image.shape[1] for image in images)
+    rows = [
+        np.pad(image, ((0, 0), (0, width - image.shape[1]), (0, 0)), constant_values=PAPER[0])
+        for image in images
+    ]
+    return np.concatenate(rows)
+
+
+def _side_by_side(source_image: Image, target_image: Image, layout: _Layout) -> PIL.Image.Image:
+    """Return the canvas with both pictures on it."""
+    canvas = PIL.Image.new("RGB", layout.size, PAPER)
+    for image, corner in ((source_image, layout.source), (target_image, layout.target)):
+        magnified = image.repeat(layout.zoom, axis=0).repeat(layout.zoom, axis=1)
+        canvas.paste(PIL.Image.fromarray(magnified), (int(corner[0]), int(corner[1])))
+    return canvas
 
 
 def _check(source_image: Image, target_image: Image, pair: Pair, found: Points) -> None:
@@ -87,14 +161,14 @@ def _check(source_image: Image, target_image: Image, pair: Pair, found: Points) 
         )
 
 
-def _layout(pair: Pair) -> _Layout:
+def _layout(source: Size, target: Size) -> _Layout:
     """Return where the pictures go: side by side, each in the middle of the height."""
-    tallest = max(pair.source_size.height, pair.target_size.height)
+    tallest = max(source.height, target.height)
     zoom = max(1, round(_TALL / tallest))
-    source_top = zoom * (tallest - pair.source_size.height) // 2
-    target_top = zoom * (tallest - pair.target_size.height) // 2
-    target_left = zoom * pair.source_size.width + _GAP
-    width = target_left + zoom * pair.target_size.width
+    source_top = zoom * (tallest - source.height) // 2
+    target_top = zoom * (tallest - target.height) // 2
+    target_left = zoom * source.width + _GAP
+    width = target_left + zoom * target.width
     return _Layout(
         zoom=zoom,
         source=np.array([0, source_top]),

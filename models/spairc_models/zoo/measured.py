@@ -6,6 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE = Path(__file__).with_name("measured.json")
+_DIFFUSION = "Stable Diffusion's files are not at hand, and random weights it does not take"
+# Why a model that runs is not in that file.
+UNMEASURED: Mapping[str, str] = {
+    "dift": _DIFFUSION,
+    "hyperfeatures": _DIFFUSION,
+    "sd-dino": _DIFFUSION,
+    "geoaware-sc": _DIFFUSION,
+    "geoaware-zero": _DIFFUSION,
+    "marco": "its network is in a repository of its own, with its weights",
+}
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
+from spairc.metrics import PCK
 from spairc.report.figures.style import COLUMN, Plate, line_style, look, new_figure, put
 
 _BOLD = 5.0  # points: the marker of a stage's best epoch
 
 
-def validation(rows: Sequence[Mapping[str, Any]], title: str) -> Plate:
+def validation(rows: Sequence[Mapping[str, Any]], title: str, metric: PCK) -> Plate:
     """Return PCK against the epoch, a line per stage, its best epoch marked.
 
     Args:
         rows: One for each epoch, in their order, with `stage` and `validation_pck` in percent.
         title: What was trained; shown as it is.
+        metric: What was validated by.
     """
     with look():
         figure = new_figure(COLUMN, 2.4)
@@ -46,4 +48,4 @@ def validation(rows: Sequence[Mapping[str, Any]], title: str) -> Plate:
         f"{stage} {max(float(r['validation_pck']) for r in rows if r['stage'] == stage):.1f}"
         for stage in stages
     )
-    return Plate(figure, f"PCK@0.1 (box, per image, square) on the validation pairs: {best_of}")
+    return Plate(figure, f"{metric} on the validation pairs: {best_of}")
