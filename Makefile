@@ -1,11 +1,12 @@
 # The two commands of the README: `make demo` and `make test`. Each sets up what it needs in .venv.
-# `make test-long` adds the slow tests: whole networks, large pictures, many kills, a Ray cluster.
+# `make test-long` adds the slow tests: whole networks, large pictures, many kills, a Ray cluster;
+# `make quick` is for while one works.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find spairc models matchme_train leaderboard -type f -not -name '*.pyc') README.md
 
-.PHONY: demo test test-long lint develop clean
+.PHONY: demo test test-long quick lint develop clean
 
 demo: .venv/.wheel
 	$(BIN)/spairc demo
@@ -16,6 +17,9 @@ test: .venv/.wheel lint
 
 test-long: .venv/.wheel lint
 	$(BIN)/pytest
+
+quick: .venv/.wheel
+	$(BIN)/pytest -m "not slow and not whole"
 
 lint: .venv/.requirements
 	$(BIN)/ruff check .

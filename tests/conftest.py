@@ -19,6 +19,32 @@ from spairc.types import CLEAN, Box, Condition, Image, Pair, Size, Variation
 
 SHARED = Path(__file__).parents[2] / "shared"
 
+# Files that `make quick` leaves out: they run networks, trainings, processes, browsers and servers.
+WHOLE = frozenset(
+    f"test_{name}"
+    for name in (
+        *("backbone", "build_options", "build_survives", "convert", "demo_set", "displacement"),
+        *("docs", "docs_commands", "draw_kernels", "engine", "evaluate_workers", "figures"),
+        *("fullsize", "fuzz", "leaderboard_check", "leaderboard_hostile", "leaderboard_hub"),
+        *("leaderboard_push", "matchers", "memory", "models_table", "networks"),
+        *("networks_folders", "networks_matchers", "older_networks", "page_leaderboard"),
+        *("page_report", "readme", "reproduce_run", "train_cli", "train_cocr_run"),
+        *("train_consistency_run", "train_pascal", "train_run", "train_semimatch"),
+        *("train_shown", "train_team", "compiled", "correlation", "corruption_references"),
+        *("hub_models", "manifest", "networks_blocks", "official", "readout_presets", "recorded"),
+        *("same_pixels", "sheets", "train_cocr", "train_mobilenet", "train_probe"),
+        *("train_validation", "voting_matchers", "voting_fused", "captioner", "levels"),
+        *("geoaware", "hyperfeatures"),
+    )
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in `WHOLE`."""
+    for item in items:
+        if item.path.stem in WHOLE:
+            item.add_marker("whole")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -151,6 +151,7 @@ def test_the_commands_of_the_page_on_protocols(world: Path) -> None:
     assert (world / "runs" / "sift" / "scores.parquet").is_file()
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_on_training(world: Path) -> None:
     assert executed("docs/train.md") == 4
     assert (world / "runs" / "matchme-cats" / "run.json").is_file()

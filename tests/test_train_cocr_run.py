@@ -96,6 +96,7 @@ def content(folder: RunFolder) -> list[bytes]:
     return [path.read_bytes() for path in files]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not(
     training_root: Path, unlabelled: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_killed_while_labelling_it_labels_again(
     assert content(train(asked)) == whole
 
 
+@pytest.mark.slow
 def test_a_teacher_from_a_file_takes_the_supervised_stages_place(
     training_root: Path, unlabelled: Path, tmp_path: Path
 ) -> None:

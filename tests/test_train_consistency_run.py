@@ -89,6 +89,7 @@ def content(folder: RunFolder) -> list[bytes]:
     return [*tables, folder.final.read_bytes(), folder.checkpoints[-1].read_bytes()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sizes"), ON_CATS)
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not(
     name: str, sizes: tuple[str, ...], training_root: Path, unlabelled: Path, tmp_path: Path

@@ -216,6 +216,7 @@ def test_a_finished_run_is_read_as_it_was_trained(
         assert network.temperature == wanted
 
 
+@pytest.mark.slow
 def test_published_weights_of_semimatch_would_be_read_as_its_program_reads_them(
     tmp_path: Path,
 ) -> None:

@@ -72,6 +72,7 @@ def test_tensorboard_gets_losses_by_step_and_validation_by_epoch(tmp_path: Path)
     assert [(each.step, each.value) for each in found.Scalars("s/validation_pck")] == [(2, 41.0)]
 
 
+@pytest.mark.slow
 def test_a_run_of_matchme_leaves_pictures_of_its_pseudo_labels(
     training_root: Path, unlabelled: Path, tmp_path: Path
 ) -> None:

@@ -177,7 +177,9 @@ def test_what_one_process_refuses_ends_all_with_one_line(
     assert [path.name for path in out.iterdir()] == ["something"]
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3])
+@pytest.mark.parametrize(
+    "parts", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_a_batch_in_parts_weighs_each_part_by_its_pairs(
     parts: int, training_root: Path, tmp_path: Path
 ) -> None:
@@ -199,6 +201,7 @@ def test_a_batch_in_parts_weighs_each_part_by_its_pairs(
     assert float(first[3]) == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_memory_is_saved_and_nothing_else_changes(training_root: Path, tmp_path: Path) -> None:
     recipe = load_recipe("supervised-catspp", (*SMALL, *CATSPP))
     request = Request(recipe=recipe, root=training_root, out=tmp_path / "run", device="cpu")
