@@ -151,6 +151,11 @@ def test_the_commands_of_the_page_on_protocols(world: Path) -> None:
     assert (world / "runs" / "sift" / "scores.parquet").is_file()
 
 
+def test_the_commands_of_the_page_on_evaluation(world: Path) -> None:
+    assert executed("docs/evaluation.md") == 2
+    assert (world / "runs" / "sift" / "run.json").is_file()
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_training(world: Path) -> None:
     assert executed("docs/train.md") == 4
