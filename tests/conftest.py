@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -52,6 +53,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (goldens, real pictures, weights), which is not here")
     return SHARED
+
+
+@pytest.fixture(autouse=True, scope="session")
+def control_c() -> None:
+    """Let programs that tests start hear Ctrl-C, although a shell's background jobs ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
