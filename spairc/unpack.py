@@ -24,7 +24,7 @@ _DAMAGED = (  # and OSError without a number, of gzip and bz2
     zipfile.BadZipFile,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # a compression that zipfile does not know
     RuntimeError,  # encrypted
     UnicodeDecodeError,  # in a name
     zlib.error,
