@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from spairc.runs import Run, Settings, create_run, write_points
 from spairc.spec import CONDITIONS
 from spairc.types import CLEAN, Box, Condition, Image, Pair, Size, Variation
 
+sys.path.insert(0, str(Path(__file__).parent))  # what several test files share lies beside them
 SHARED = Path(__file__).parents[2] / "shared"
 
 # Files that `make quick` leaves out: they run networks, trainings, processes, browsers and servers.

@@ -17,6 +17,7 @@ import PIL.Image
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from tiny_training import TINY_NETWORK
 
 import spairc_models
 from matchme_train import recipe as recipes
@@ -28,8 +29,8 @@ ROOT = Path(__file__).parents[1]
 STAND_INS = ("cats", "torchvision:resnet101")  # need weights that are not here
 TRAINED = ("supervised-cats", "matchme-cats")  # by the pages
 TINY = (  # a network that trains in a second
-    *("network.side=64", "network.cells=4", "network.blocks=[1,1,1,1]", "network.width=4"),
-    *("network.layers=[2,3]", "network.weights=random", "optimiser.batch_size=4"),
+    *TINY_NETWORK,
+    "optimiser.batch_size=4",
 )
 
 # The client itself still calls its HTTP library in a way that the library is going to drop.

@@ -6,18 +6,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tiny_training import TINY_NETWORK
 
 import spairc.cli.train as command
 from spairc.cli import main
 from spairc.reproduce.tables import TABLES, Plan, Quantity, Row, Training
 
 NETWORK = (
-    "network.side=64",
-    "network.cells=4",
-    "network.blocks=[1,1,1,1]",
-    "network.width=4",
-    "network.layers=[2,3]",
-    "network.weights=random",
+    *TINY_NETWORK,
     "optimiser.batch_size=2",
     "supervised.epochs=1",
 )

@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tiny_training import TINY_NETWORK
 
 from spairc.cli import main
 
 TINY = (
-    "network.side=64",
-    "network.cells=4",
-    "network.blocks=[1,1,1,1]",
-    "network.width=4",
-    "network.layers=[2,3]",
-    "network.weights=random",
+    *TINY_NETWORK,
     "optimiser.batch_size=4",
 )
 

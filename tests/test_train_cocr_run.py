@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from tiny_training import TINY_NETWORK
 
 from matchme_train.checkpoints import RunFolder
 from matchme_train.labelling import PSEUDO_PAIRS
@@ -18,12 +19,7 @@ from spairc.pairs import read_pairs
 from spairc.types import BadInput
 
 TINY = (
-    "network.side=64",
-    "network.cells=4",
-    "network.blocks=[1,1,1,1]",
-    "network.width=4",
-    "network.layers=[2,3]",
-    "network.weights=random",
+    *TINY_NETWORK,
     "optimiser.batch_size=2",
     "optimiser.learning_rate=1e-3",
     "supervised.epochs=1",

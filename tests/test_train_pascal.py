@@ -12,6 +12,7 @@ import pytest
 import scipy.io
 import torch
 from safetensors.torch import load_file
+from tiny_training import TINY_NETWORK
 
 from matchme_train.checkpoints import RunFolder
 from matchme_train.data import Chances, Item, Labelled
@@ -29,12 +30,7 @@ from spairc.types import BadInput
 
 SIZES = {"x": (61, 43), "y": (47, 72), "z": (90, 38)}
 TINY = (
-    "network.side=64",
-    "network.cells=4",
-    "network.blocks=[1,1,1,1]",
-    "network.width=4",
-    "network.layers=[2,3]",
-    "network.weights=random",
+    *TINY_NETWORK,
     "optimiser.batch_size=2",
     "supervised.epochs=1",
 )

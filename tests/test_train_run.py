@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_training import TINY_NETWORK
 
 from matchme_train.checkpoints import RunFolder
 from matchme_train.loop import Progress
@@ -20,12 +21,7 @@ from matchme_train.train import Request, prepare, register, train
 from spairc.types import BadInput
 
 NETWORK = (
-    "network.side=64",
-    "network.cells=4",
-    "network.blocks=[1,1,1,1]",
-    "network.width=4",
-    "network.layers=[2,3]",
-    "network.weights=random",
+    *TINY_NETWORK,
     "optimiser.batch_size=2",
     "optimiser.learning_rate=1e-3",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tiny_training import TINY_NETWORK
 
 from matchme_train.board import board
 from matchme_train.checkpoints import RunFolder
@@ -28,12 +29,7 @@ ROWS = [
     {"stage": "generation-1", "validation_pck": "35.0"},
 ]
 SMALL = (
-    "network.side=64",
-    "network.cells=4",
-    "network.blocks=[1,1,1,1]",
-    "network.width=4",
-    "network.layers=[2,3]",
-    "network.weights=random",
+    *TINY_NETWORK,
     "optimiser.batch_size=2",
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_training import TINY_NETWORK
 from torch.autograd.graph import saved_tensors_hooks
 
 from matchme_train.checkpoints import RunFolder
@@ -25,12 +26,7 @@ from spairc.types import BadInput
 
 # The trunk stays as it is, and with it batch norm, which would see each process's share by itself.
 SMALL = (
-    "network.side=64",
-    "network.cells=4",
-    "network.blocks=[1,1,1,1]",
-    "network.width=4",
-    "network.layers=[2,3]",
-    "network.weights=random",
+    *TINY_NETWORK,
     "optimiser.batch_size=3",
     "optimiser.learning_rate=1e-3",
     "optimiser.backbone_learning_rate=0",
